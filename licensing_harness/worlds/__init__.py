@@ -1,0 +1,1 @@
+"""Where a run takes place: who owns time, the network and the processes."""

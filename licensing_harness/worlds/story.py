@@ -1,0 +1,322 @@
+"""One scenario run once: the words with which every scenario drives a target, in either world.
+
+==================  =========================================================
+``fresh_licence``   a new licence, issued by the vendor
+``start``           send a call and go on; waits only for that client's previous one
+``call``            send a call and wait for its outcome
+``contend``         every device sends the same call for the same licence, now
+``settle``          wait until nothing is under way
+``cut_next``        the client's next request, or the answer to it, is lost
+``crash``           the target is killed and started again
+``advance``         time passes
+==================  =========================================================
+
+A story records each word as a step of its *plan*: plain data that ``perform``
+runs again. No word addresses a call by its position among others, so leaving a
+step out does not change what the remaining ones mean.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any, ClassVar, Final, Literal, Self
+
+from licensing_harness.errors import NotRun, UsageError
+from licensing_harness.history import Begun, Fault, HistoryWriter, Operation, StoryEnded, StoryHistory, StoryOpened
+from licensing_harness.masking import Masker
+from licensing_harness.target.recorder import LicenceState
+from licensing_harness.vocabulary import MUTATIONS, Cap, Contract, FaultKind, LicenceSpec
+
+VENDOR: Final = "vendor"
+"""The client that issues, renews, suspends and revokes."""
+
+DEVICES: Final = ("laptop", "phone", "tablet")
+"""The clients that validate and take seats."""
+
+Cut = Literal["request", "answer"]
+Sign = Callable[[Mapping[str, Any], Mapping[str, Any]], str]
+Forge = Callable[[str, str, Sign | None], str]
+"""``forge(attack id, honest token, sign) -> forged token``."""
+
+_WITHOUT_GRANT: Final = frozenset({"issue", "jwks", "audit_log"})
+
+
+class Story(ABC):
+    """See the module's table. A story is a context manager; leaving it settles and closes it."""
+
+    world: ClassVar[str]
+    devices: ClassVar[tuple[str, ...]] = DEVICES
+
+    def __init__(
+        self,
+        *,
+        history: StoryHistory,
+        writer: HistoryWriter,
+        masker: Masker,
+        contract: Contract,
+        capabilities: frozenset[Cap],
+        tag: str,
+        audit_head: int = 0,
+        forge: Forge | None = None,
+    ) -> None:
+        self.history = history
+        self.contract = contract
+        self.capabilities = capabilities
+        self.closed = False
+        self.audit_head = audit_head
+        """The highest audit sequence number seen; ``audit_log`` asks for what came after."""
+        self._writer = writer
+        self._masker = masker
+        self._forge = forge
+        self._tag = tag
+        self._licences: dict[str, LicenceState] = {}
+        self._numbers = 0
+        writer.write(
+            StoryOpened(
+                story=history.story,
+                world=history.world,
+                scenario=history.scenario,
+                tries=history.tries,
+                seed=history.seed,
+            )
+        )
+
+    # The words ------------------------------------------------------------------------------
+
+    def fresh_licence(
+        self,
+        *,
+        seats: int = 1,
+        features: tuple[str, ...] = ("base",),
+        duration: float | None = None,
+        plan: str = "standard",
+    ) -> str:
+        """Issue a licence and wait for the outcome; returns its label, ``L1``, ``L2``, ...
+
+        Under one label there is one idempotency key: ``call("vendor", "issue", label)``
+        is the retry of a lost answer.
+        """
+        label = f"L{len(self._licences) + 1}"
+        self._step("fresh_licence", seats=seats, features=list(features), duration=duration, plan=plan)
+        self._licences[label] = LicenceState(
+            label,
+            LicenceSpec(
+                plan=plan,
+                seats=seats,
+                features=features,
+                duration=duration,
+                customer=self._tag,
+                idempotency_key=f"{self._tag}-{self.history.story}-{label}",
+            ),
+        )
+        self._begin(VENDOR, "issue", label, {})
+        self._wait(VENDOR)
+        return label
+
+    def start(self, client: str, verb: str, licence: str = "", **asked: Any) -> None:
+        """Send a call and go on. A call for a licence that was never acknowledged is left out."""
+        self._step("start", client=client, verb=verb, licence=licence, **asked)
+        self._begin(client, verb, licence, asked)
+
+    def call(self, client: str, verb: str, licence: str = "", **asked: Any) -> Operation | None:
+        """Send a call, wait, and return the operation (None when it was left out)."""
+        self._step("call", client=client, verb=verb, licence=licence, **asked)
+        began = self._begin(client, verb, licence, asked)
+        self._wait(client)
+        if began is None:
+            return None
+        return next((each for each in reversed(self.history.operations) if each.n == began), None)
+
+    def contend(self, verb: str, licence: str, **asked: Any) -> None:
+        """Every device sends ``verb`` for ``licence`` at once."""
+        self._step("contend", verb=verb, licence=licence, **asked)
+        for device in self.devices:
+            self._wait(device)
+        for device in self.devices:
+            self._begin(device, verb, licence, asked)
+
+    def settle(self) -> None:
+        """Wait until no call is under way."""
+        self._step("settle")
+        self._settle()
+
+    def cut_next(self, client: str, what: Cut) -> None:
+        """Lose the client's next request (it never arrives) or its answer (it was applied)."""
+        self._step("cut_next", client=client, what=what)
+        self._wait(client)
+        self._cut(client, what)
+
+    def crash(self, *, power: bool = False) -> None:
+        """Kill the target, now, and start it again; with ``power``, lose what was not fsynced."""
+        self._step("crash", power=power)
+        self._crash(power=power)
+
+    def advance(self, seconds: float) -> None:
+        """Let ``seconds`` pass. Raises NotRun where the world would have to wait too long for real."""
+        self._step("advance", seconds=seconds)
+        self._advance(seconds)
+
+    def perform(self, step: Mapping[str, Any]) -> None:
+        """Run one step of a stored plan again. Raises UsageError for a step that is none."""
+        words = dict(step)
+        word = str(words.pop("do", ""))
+        if word not in {"fresh_licence", "start", "call", "contend", "settle", "cut_next", "crash", "advance"}:
+            message = f"a plan has no step {word!r}"
+            raise UsageError(message)
+        if word == "fresh_licence":
+            words["features"] = tuple(words.get("features", ()))
+        try:
+            getattr(self, word)(**words)
+        except TypeError as error:
+            message = f"the plan's step {word!r} can't be read: {error}"
+            raise UsageError(message) from error
+
+    # What scenarios may ask -----------------------------------------------------------------
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The licences of this story, oldest first."""
+        return tuple(self._licences)
+
+    def needs(self, *caps: Cap) -> None:
+        """Raise NotRun unless the target can do all of these."""
+        for cap in caps:
+            if cap not in self.capabilities:
+                message = f"needs {cap.value!r}: not declared"
+                raise NotRun(message)
+
+    def acknowledged(self, label: str) -> bool:
+        """Whether an issue under this label was acknowledged."""
+        return self._licences[label].grant is not None
+
+    @property
+    @abstractmethod
+    def now(self) -> float:
+        """Seconds since the world began: what operations are stamped with."""
+
+    # What a world provides ------------------------------------------------------------------
+
+    @abstractmethod
+    def _send(self, begun: Begun, licence: LicenceState | None, asked: Mapping[str, Any]) -> None:
+        """Start the call on its client, which is idle; ``_finished`` is called at its end."""
+
+    @abstractmethod
+    def _wait(self, client: str) -> None:
+        """Return when the client has no call under way."""
+
+    @abstractmethod
+    def _settle(self) -> None:
+        """Return when no client has a call under way."""
+
+    @abstractmethod
+    def _cut(self, client: str, what: Cut) -> None:
+        """Arm a cut for the client's next call."""
+
+    @abstractmethod
+    def _crash(self, *, power: bool) -> None:
+        """Kill and restart the target; record the fault."""
+
+    @abstractmethod
+    def _advance(self, seconds: float) -> None:
+        """Let time pass."""
+
+    @abstractmethod
+    def _signer(self) -> Sign | None:
+        """The target's own key as a function, where the harness has it."""
+
+    def _close(self) -> None:
+        """Let go of what the story holds; called once, after everything settled."""
+
+    # Shared ---------------------------------------------------------------------------------
+
+    def _number(self) -> int:
+        self._numbers += 1
+        return self._numbers
+
+    def _step(self, word: str, **rest: Any) -> None:
+        self.history.plan.append(
+            {"do": word, **{name: value for name, value in rest.items() if value not in (None, "")}}
+        )
+
+    def _begin(self, client: str, verb: str, label: str, asked: Mapping[str, Any]) -> int | None:
+        self._wait(client)
+        licence = self._licences[label] if label else None
+        if verb not in _WITHOUT_GRANT and (licence is None or licence.grant is None):
+            return None
+        shown, passed = dict(asked), dict(asked)
+        match verb:
+            case "issue" if licence is not None:
+                spec = {name: value for name, value in asdict(licence.spec).items() if value not in ("", None)}
+                shown = {**spec, **shown}
+            case "activate" | "heartbeat" | "release":
+                shown.setdefault("device", client)
+            case "audit_log":
+                passed["after"] = shown["after"] = self.audit_head
+                passed["licences"] = [each.grant.id for each in self._licences.values() if each.grant is not None]
+            case "validate_token" if licence is not None:
+                if not licence.token:
+                    return None
+                if "attack" in asked:
+                    if self._forge is None:
+                        message = "no forge was given to this story, so it can't try attacks"
+                        raise UsageError(message)
+                    passed["token"] = self._forge(str(asked["attack"]), licence.token, self._signer())
+                    self._masker.register(passed["token"])
+            case _:
+                pass
+        begun = Begun(
+            n=self._number(),
+            story=self.history.story,
+            client=client,
+            verb=verb,
+            begin=self.now,
+            licence=label,
+            asked=shown,
+        )
+        self._send(begun, licence, passed)
+        return begun.n
+
+    def _finished(self, operation: Operation) -> None:
+        """Keep and write an operation that ended. Called by the world, in the order of ends."""
+        if operation.verb == "audit_log" and operation.accepted:
+            self.audit_head = max(
+                (int(entry["seq"]) for entry in operation.answer.get("entries", ())), default=self.audit_head
+            )
+        self.history.operations.append(operation)
+        self._writer.write(operation)
+
+    def _faulted(self, fault: Fault) -> None:
+        """Keep and write a fault that is over."""
+        self.history.faults.append(fault)
+        self._writer.write(fault)
+
+    def close(self) -> None:
+        """Settle, put the operations in the order in which they began, and close the story's record."""
+        if self.closed:
+            return
+        self.closed = True
+        try:
+            self._settle()
+        finally:
+            self._close()
+        self.history.operations.sort(key=lambda operation: operation.n)
+        self.history.complete = True
+        self._writer.write(StoryEnded(story=self.history.story, plan=self.history.plan))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def is_mutation(verb: str) -> bool:
+    """Whether a call of this verb changes the target's state."""
+    return verb in MUTATIONS
+
+
+def cut_kind(what: Cut) -> FaultKind:
+    """The fault's name in the history."""
+    return FaultKind.CUT_REQUEST if what == "request" else FaultKind.CUT_ANSWER

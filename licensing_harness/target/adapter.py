@@ -121,7 +121,7 @@ class Adapter:
         raise NotImplementedError
 
     def validate(self, key: str, machine: str | None = None) -> Reply:
-        """Is this licence good now? ``Allowed(features, expires=, server_time=)`` or ``Denied(reason)``."""
+        """Whether this licence is good now: ``Allowed(features, expires=, server_time=)`` or ``Denied(reason)``."""
         raise NotImplementedError
 
     def renew(self, grant: Grant, duration: float) -> Reply:
@@ -157,7 +157,7 @@ class Adapter:
         raise NotImplementedError
 
     def validate_token(self, token: str) -> Reply:
-        """Is this access token good now?"""
+        """Whether this access token is good now."""
         raise NotImplementedError
 
     def jwks(self) -> Reply:

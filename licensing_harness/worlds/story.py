@@ -20,12 +20,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from typing import Any, ClassVar, Final, Literal, Self
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Final, Literal, Protocol, Self
 
 from licensing_harness.errors import NotRun, UsageError
 from licensing_harness.history import Begun, Fault, HistoryWriter, Operation, StoryEnded, StoryHistory, StoryOpened
 from licensing_harness.masking import Masker
+from licensing_harness.target.adapter import Adapter
 from licensing_harness.target.recorder import LicenceState
 from licensing_harness.vocabulary import MUTATIONS, Cap, Contract, FaultKind, LicenceSpec
 
@@ -41,6 +42,54 @@ Forge = Callable[[str, str, Sign | None], str]
 """``forge(attack id, honest token, sign) -> forged token``."""
 
 _WITHOUT_GRANT: Final = frozenset({"issue", "jwks", "audit_log"})
+
+
+@dataclass(kw_only=True, slots=True)
+class Setting:
+    """What every world is made with, whichever it is."""
+
+    adapter: type[Adapter]
+    writer: HistoryWriter
+    masker: Masker
+    seed: int
+    tag: str
+    """Unique to the run; it is in everything that the harness creates."""
+    prefix: str = ""
+    """Before every story's id, so that several workers' stories stay apart."""
+    forge: Forge | None = None
+    closed: Callable[[StoryHistory], None] = lambda _: None
+    """Called with each story that was closed, to be judged."""
+    timeout: float = 5.0
+    """Seconds (virtual ones in the simulated world) until a client gives up on an answer."""
+    max_requests: int = 1_000_000
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+
+class World(Protocol):
+    """What scenarios and the plugin need of a world."""
+
+    @property
+    def name(self) -> str:
+        """``simulated`` or ``live``."""
+        ...
+
+    @property
+    def contract(self) -> Contract:
+        """The numbers that the target states."""
+        ...
+
+    @property
+    def capabilities(self) -> frozenset[Cap]:
+        """What the adapter declares, and what this world adds (restart, signing)."""
+        ...
+
+    def story(self, *, scenario: str, tries: tuple[str, ...] = (), seed: str = "") -> Story:
+        """A new story. Raises NotRun when this target can't be driven in this world."""
+        ...
+
+    def close(self) -> None:
+        """Stop what this world started; raises CleanUpIncomplete when something was left behind."""
+        ...
 
 
 class Story(ABC):
@@ -60,6 +109,7 @@ class Story(ABC):
         tag: str,
         audit_head: int = 0,
         forge: Forge | None = None,
+        closed: Callable[[StoryHistory], None] = lambda _: None,
     ) -> None:
         self.history = history
         self.contract = contract
@@ -70,6 +120,7 @@ class Story(ABC):
         self._writer = writer
         self._masker = masker
         self._forge = forge
+        self._closed = closed
         self._tag = tag
         self._licences: dict[str, LicenceState] = {}
         self._numbers = 0
@@ -304,6 +355,7 @@ class Story(ABC):
         self.history.operations.sort(key=lambda operation: operation.n)
         self.history.complete = True
         self._writer.write(StoryEnded(story=self.history.story, plan=self.history.plan))
+        self._closed(self.history)
 
     def __enter__(self) -> Self:
         return self

@@ -54,7 +54,7 @@ Judge = Callable[[Unverified, Ed25519PublicKey], Mapping[str, Any]]
 Timely = Callable[[Mapping[str, Any], float, float], None]
 
 
-class _Segments(PyJWS):
+class StrictSegments(PyJWS):
     """PyJWT's JWS with our base64url.
 
     PyJWT looks at every character of a token in a Python generator, which takes
@@ -74,10 +74,9 @@ class _Segments(PyJWS):
 class PyJwtJudge:
     """PyJWT, told exactly what to expect. Raises TokenInvalid."""
 
-    def __init__(self, *, issuer: str, audience: str, **options: bool) -> None:
+    def __init__(self, *, issuer: str, audience: str, jws: type[PyJWS] = StrictSegments, **options: bool) -> None:
         self._issuer = issuer
         self._audience = audience
-        self._options = options
         settings: Options = {
             "require": _REQUIRED,
             "strict_aud": True,
@@ -87,11 +86,11 @@ class PyJwtJudge:
         }
         settings.update(options)  # type: ignore[typeddict-item]
         self._jwt = jwt.PyJWT(settings)
-        self._jwt._jws = _Segments([ALGORITHM])  # noqa: SLF001 - see _Segments
+        self._jwt._jws = jws([ALGORITHM])  # noqa: SLF001 - see StrictSegments
 
-    def but(self, **options: bool) -> PyJwtJudge:
-        """The same judge with other PyJWT options."""
-        return PyJwtJudge(issuer=self._issuer, audience=self._audience, **{**self._options, **options})
+    def but(self, jws: type[PyJWS] = StrictSegments, **options: bool) -> PyJwtJudge:
+        """The same judge with other PyJWT options, or another of its parts."""
+        return PyJwtJudge(issuer=self._issuer, audience=self._audience, jws=jws, **options)
 
     def __call__(self, unverified: Unverified, key: Ed25519PublicKey) -> Mapping[str, Any]:
         """The claims, when PyJWT agrees with them."""

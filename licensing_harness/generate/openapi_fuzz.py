@@ -251,7 +251,7 @@ class _Fuzzer:
         except FailureGroup as group:
             # One bug, one finding: that a 500 is not documented either says nothing new.
             failures = [each for each in group.exceptions if isinstance(each, ServerError)] or group.exceptions
-            answer = response.content[:200].decode(errors="replace")
+            answer = response.content[:65536].decode(errors="replace")
             return {
                 self._keep(case, each.title, response.status_code, each.message or f"answered {answer}")
                 for each in failures

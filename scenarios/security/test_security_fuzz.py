@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from licensing_harness.suite import Clock, Masker, NotRun, PromiseBroken, Undecided, UsageError, fuzz
+from licensing_harness.clock import Clock
+from licensing_harness.errors import UsageError
+from licensing_harness.generate.openapi_fuzz import fuzz
+from licensing_harness.masking import Masker
+from licensing_harness.suite import NotRun, PromiseBroken, Undecided
 
 if TYPE_CHECKING:
     from licensing_harness.config import Config
@@ -14,7 +18,7 @@ SECONDS: Final = {"smoke": 5.0, "ci": 15.0, "nightly": 120.0}
 MOST_REQUESTS: Final = 50_000
 
 
-@pytest.mark.licensing()
+@pytest.mark.licensing
 def test_security_fuzz(request: pytest.FixtureRequest, licensing_config: Config, licensing_clock: Clock) -> None:
     """The target survives what its document allows and forbids, for as long as the depth says."""
     if "live" not in licensing_config.worlds():

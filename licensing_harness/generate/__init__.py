@@ -1,0 +1,1 @@
+"""What a target is tried with: state machines, token attacks, populations, fuzzing."""

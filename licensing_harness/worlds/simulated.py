@@ -181,6 +181,7 @@ class SimulatedStory(Story):
         self._armed: dict[int, tuple[str, Cut, float]] = {}
         self._crashes = 0
         self._error: HarnessError | None = None
+        self._untrusted = False
         self._disk = SimDisk(self._seed, template.image)
         try:
             self._boot()
@@ -302,18 +303,25 @@ class SimulatedStory(Story):
         self._timeline.tick()
 
     def _settle(self) -> None:
+        if self._untrusted:
+            return  # whoever waits now waits in vain, and it was said
         lanes = [client.lane for client in self._clients.values()]
         self._until(lambda: not any(lane.busy for lane in lanes))
         self._timeline.tick()
 
     def _until(self, reached: Callable[[], bool]) -> None:
-        if not self._timeline.run(stop=reached):
-            raise HarnessError(self._network.hanging())
+        try:
+            if not self._timeline.run(stop=reached):
+                raise HarnessError(self._network.hanging())
+        except HarnessError:
+            self._untrusted = True
+            raise
         self._raise()
 
     def _raise(self) -> None:
         if self._error is not None:
             error, self._error = self._error, None
+            self._untrusted = True
             raise error
 
     # Faults and time ------------------------------------------------------------------------

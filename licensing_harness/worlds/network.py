@@ -107,6 +107,8 @@ class Network:
         """What to say when requests wait and nothing is left to happen."""
         waiting = ", ".join(f"{each.scope['method']} {each.scope['path']}" for each in self._under_way) or "none"
         server = self.server
+        if server is not None:
+            server.node.tidy()
         last = f" Its last uncaught exception: {server.node.troubles[-1]!r}." if server and server.node.troubles else ""
         return (
             f"the simulated target hangs: requests wait for it ({waiting}) and nothing is left to happen.{last} "

@@ -1,1 +1,1 @@
-"""What a target is tried with: state machines, token attacks, populations, fuzzing."""
+"""What is tried: attacks, populations, troubles, and stories that Hypothesis makes up."""

@@ -13,7 +13,7 @@ call right after an answer came does so, in virtual time, at the same instant.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from math import nextafter
 from typing import Any, Final
 
@@ -50,10 +50,11 @@ def beyond(since: Operation, bound: float, operation: Operation) -> bool:
 class Licence:
     """The operations of one licence, in the order in which they began."""
 
-    __slots__ = ("issued", "label", "operations", "verbs")
+    __slots__ = ("_firsts", "issued", "label", "operations", "verbs")
 
     def __init__(self, label: str) -> None:
         self.label = label
+        self._firsts: dict[str, Operation | None] = {}
         self.operations: list[Operation] = []
         self.verbs: dict[str, list[Operation]] = {}
         self.issued: Operation | None = None
@@ -77,7 +78,9 @@ class Licence:
 
     def first_accepted(self, verb: str) -> Operation | None:
         """The acknowledgement of ``verb`` that came first."""
-        return min((each for each in self.of(verb) if each.accepted), key=ended, default=None)
+        if verb not in self._firsts:
+            self._firsts[verb] = min((each for each in self.of(verb) if each.accepted), key=ended, default=None)
+        return self._firsts[verb]
 
     def asked(self, name: str) -> Any:
         """What the acknowledged issue was asked for; None when it asked nothing of the kind."""
@@ -182,12 +185,3 @@ def span(operation: Operation) -> tuple[float, float]:
 def overlapping_pairs(operations: Sequence[Operation]) -> int:
     """How many pairs of calls were under way at the same time."""
     return overlapping(map(span, operations))
-
-
-def fields_of(value: Mapping[str, Any], name: str) -> Iterable[Any]:
-    """Every value under ``name`` in nested JSON objects."""
-    for key, inner in value.items():
-        if key == name:
-            yield inner
-        elif isinstance(inner, Mapping):
-            yield from fields_of(inner, name)

@@ -34,9 +34,7 @@ class Terms:
             # Retries of a lost answer share a key: the licence was made by any of them, up to the first answer.
             made = min((each for each in licence.of("issue") if not each.refused), key=began)
             duration = _duration(first)
-            spans.append(
-                (min(began(made), began(first)), ended(first), made.begin + duration, first.ended + duration)
-            )
+            spans.append((min(began(made), began(first)), ended(first), made.begin + duration, first.ended + duration))
         unknown: list[tuple[float, float]] = []
         for renewal in licence.of("renew"):
             duration = _duration(renewal)

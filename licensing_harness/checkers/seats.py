@@ -255,15 +255,12 @@ def _occasions_released(story: StoryHistory, contract: Contract) -> int:
 class _Kept:
     """One device's grants, to be asked: does it certainly hold now, can it possibly hold now."""
 
-    __slots__ = ("_begins", "_by_end", "_ends", "_longest", "_maybe", "_over", "_until")
+    __slots__ = ("_begins", "_ends", "_longest", "_maybe", "_over")
 
     def __init__(self, device: Device) -> None:
-        self._by_end = sorted(device.holds, key=lambda hold: ended(hold.grant))
-        self._ends = [ended(hold.grant) for hold in self._by_end]
-        self._until = list(accumulate((hold.until for hold in self._by_end), max))
-        self._longest = list(
-            accumulate(range(len(self._by_end)), lambda one, two: max(two, one, key=lambda i: self._by_end[i].until))
-        )
+        by_end = sorted(device.holds, key=lambda hold: ended(hold.grant))
+        self._ends = [ended(hold.grant) for hold in by_end]
+        self._longest = list(accumulate(by_end, _longer))
         by_begin = sorted(device.holds, key=lambda hold: began(hold.grant))
         self._begins = [began(hold.grant) for hold in by_begin]
         self._over = list(accumulate((hold.lease_over for hold in by_begin), max))
@@ -272,15 +269,19 @@ class _Kept:
     def certainly(self, call: Operation) -> Operation | None:
         """The earlier grant by which the device holds a seat all through this call."""
         before = bisect_left(self._ends, began(call))
-        if not before or self._until[before - 1] <= call.ended:
+        if not before or self._longest[before - 1].until <= call.ended:
             return None
-        return self._by_end[self._longest[before - 1]].grant
+        return self._longest[before - 1].grant
 
     def over(self, call: Operation) -> bool:
         """Whether every lease that was granted before was certainly over when this call was sent."""
         before = bisect_left(self._begins, began(call))
         during = bisect_right(self._begins, (call.ended, call.n)) - before - call.accepted
         return before > 0 and during <= 0 and self._maybe > call.ended and self._over[before - 1] < call.begin
+
+
+def _longer(one: Hold, two: Hold) -> Hold:
+    return max(one, two, key=lambda hold: hold.until)
 
 
 def _kept(index: Index, seats: _Seats) -> dict[str, _Kept]:
@@ -331,8 +332,6 @@ def _occasions_heartbeat(story: StoryHistory, contract: Contract) -> int:
             for hold in device.holds
             if hold.grant.verb == "heartbeat" and hold.grant.ended < hold.until
         ]
-        if not heartbeats:
-            continue
         heartbeats.sort(key=lambda hold: ended(hold.grant))
         since = [ended(hold.grant) for hold in heartbeats]
         until = list(accumulate((hold.until for hold in heartbeats), max))
@@ -384,7 +383,9 @@ PROMISES: tuple[Promise, ...] = (
     ),
     Promise(
         id="SEA-005",
-        sentence="a heartbeat keeps the seat it was accepted for, and is not accepted after the lease is certainly over",
+        sentence=(
+            "a heartbeat keeps the seat it was accepted for, and is not accepted after the lease is certainly over"
+        ),
         needs=_NEEDS | {Cap.HEARTBEAT},
         check=_check_heartbeat,
         occasions=_occasions_heartbeat,

@@ -1,0 +1,1 @@
+"""What scenarios are fed with: strategies, state machines, attacks, populations, load runs."""

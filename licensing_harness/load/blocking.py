@@ -14,14 +14,16 @@ import http.client
 import json as stdlib_json
 import socket
 from collections.abc import Awaitable, Iterator, Mapping
-from typing import Any, Final
-from urllib.parse import urlencode, urlsplit
+from typing import Any, Final, cast
+from urllib.parse import quote, urlencode, urlsplit
 
 from licensing_harness.errors import UsageError
 from licensing_harness.target.adapter import Reply
 from licensing_harness.vocabulary import Answer
 
 _PORTS: Final = {"http": 80, "https": 443}
+_SAFE: Final = "/?:@&=+$,;~!*'()%[]"
+"""Left as they are in the path that an adapter gives: what RFC 3986 allows there, and escapes."""
 
 
 class Headers(Mapping[str, str]):
@@ -85,6 +87,7 @@ class BlockingHttp:
 
     def __init__(self, url: str, timeout: float) -> None:
         scheme, host, port, self._prefix = address(url)
+        self._host = urlsplit(url).netloc.rpartition("@")[2]
         kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
         self._connection = kind(host, port, timeout=timeout)
 
@@ -103,22 +106,42 @@ class BlockingHttp:
         Raises OSError or http.client.HTTPException when no answer came; the
         connection is then closed, and the next request opens a new one.
         """
-        path = f"{self._prefix}/{url.lstrip('/')}"
+        path = f"{self._prefix}/{quote(url.lstrip('/'), safe=_SAFE)}"
         if params:
             path += ("&" if "?" in path else "?") + urlencode(params, doseq=True)
-        fields = {"Accept": "application/json", **(headers or {})}
-        body = content
+        fields = {"Host": self._host, "Accept": "application/json", **(headers or {})}
+        body = content or b""
         if json is not None:
             body = stdlib_json.dumps(json, ensure_ascii=False, separators=(",", ":")).encode()
             fields.setdefault("Content-Type", "application/json")
+        if body or method in {"POST", "PUT", "PATCH"}:
+            fields["Content-Length"] = str(len(body))
+        head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        if head.count("\n") != len(fields) or head.count("\r") != len(fields):
+            message = "a header holds a line break"
+            raise ValueError(message)
+        return self._exchange(method, f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
+
+    def _exchange(self, method: str, message: bytes) -> BlockingResponse:
+        """Send in one piece (http.client would take two) and read one answer."""
         self._drop_if_stale()
         try:
-            self._connection.request(method, path, body=body, headers=fields)
-            answer = self._connection.getresponse()
-            return BlockingResponse(answer.status, Headers(answer.headers), answer.read())
+            if self._connection.sock is None:
+                self._connection.connect()
+            sock = cast("socket.socket", self._connection.sock)
+            sock.sendall(message)
+            answer = http.client.HTTPResponse(sock, method=method)
+            try:
+                answer.begin()
+                response = BlockingResponse(answer.status, Headers(answer.headers), answer.read())
+            finally:
+                answer.close()
         except BaseException:
             self._connection.close()
             raise
+        if answer.will_close:
+            self._connection.close()
+        return response
 
     def _drop_if_stale(self) -> None:
         """Close a connection that the target closed while it was idle: that is no lost answer."""

@@ -37,6 +37,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         binaries = postgresql()
+        if "--ready" in sys.argv[1:]:
+            return 0
         if not FOREIGN.exists():
             message = f"{FOREIGN.relative_to(ROOT)} is missing: run `make foreign`, which installs the backend"
             raise TargetNotReady(message)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,6 @@ from licensing_harness import config as settings
 from licensing_harness.clock import RealClock
 from licensing_harness.errors import HarnessError, NotRun, PromiseBroken, Undecided, UsageError
 from licensing_harness.options import OPTIONS
-from licensing_harness.outcome import Row, exit_code
 from licensing_harness.run import Place, Run, new_place
 from licensing_harness.suite import Campaign, promises, scenarios
 from licensing_harness.verdict import Verdict

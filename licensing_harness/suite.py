@@ -19,20 +19,32 @@ import importlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from licensing_harness.errors import HarnessError, NotRun, PromiseBroken, Undecided
+from licensing_harness.errors import HarnessError as HarnessError
+from licensing_harness.errors import NotRun as NotRun
+from licensing_harness.errors import PromiseBroken as PromiseBroken
+from licensing_harness.errors import Undecided as Undecided
 from licensing_harness.history import StoryHistory
 from licensing_harness.run import Run
 from licensing_harness.verdict import Promise, StoryJudgement, Violation
-from licensing_harness.vocabulary import Cap, Contract, FaultKind, LicenceSpec, Outcome, Reason
-from licensing_harness.worlds.story import DEVICES, VENDOR, Story, World
+from licensing_harness.vocabulary import Cap as Cap
+from licensing_harness.vocabulary import Contract as Contract
+from licensing_harness.vocabulary import FaultKind as FaultKind
+from licensing_harness.vocabulary import LicenceSpec as LicenceSpec
+from licensing_harness.vocabulary import Outcome as Outcome
+from licensing_harness.vocabulary import Reason as Reason
+from licensing_harness.worlds.story import DEVICES as DEVICES
+from licensing_harness.worlds.story import VENDOR as VENDOR
+from licensing_harness.worlds.story import Story as Story
+from licensing_harness.worlds.story import World
 
 if TYPE_CHECKING:
-    from licensing_harness.generate.machine import LicensingMachine
+    from licensing_harness.generate.attacks import ATTACKS as ATTACKS
+    from licensing_harness.generate.machine import LicensingMachine as LicensingMachine
 
 EFFORT: Final[Mapping[str, Mapping[str, tuple[int, int]]]] = {
     "simulated": {"smoke": (40, 25), "ci": (200, 30), "nightly": (4000, 40)},
@@ -48,26 +60,6 @@ _LATE: Final = {
     "ATTACKS": "licensing_harness.generate.attacks",
 }
 """Words whose modules are slow to import."""
-
-WORDS: Final = (
-    "ATTACKS",
-    "Campaign",
-    "Cap",
-    "Contract",
-    "DEVICES",
-    "FaultKind",
-    "HarnessError",
-    "LicenceSpec",
-    "LicensingMachine",
-    "NotRun",
-    "Outcome",
-    "PromiseBroken",
-    "Reason",
-    "Story",
-    "Undecided",
-    "VENDOR",
-)
-"""What scenarios are written with."""
 
 _SHIPPED: Final = "licensing_harness.scenarios"
 

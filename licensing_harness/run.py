@@ -23,7 +23,7 @@ from licensing_harness.entropy import fresh_seed, fresh_token
 from licensing_harness.errors import CleanUpIncomplete, HarnessError, NotRun, UsageError
 from licensing_harness.history import Header, HistoryWriter, StoryHistory
 from licensing_harness.masking import Masker
-from licensing_harness.target.adapter import Adapter, ControlAdapter, check_adapter
+from licensing_harness.target.adapter import Adapter, ControlAdapter, blocking_verbs, check_adapter
 from licensing_harness.verdict import StoryJudgement
 from licensing_harness.vocabulary import Cap
 from licensing_harness.worlds.story import Setting, World
@@ -190,8 +190,18 @@ class Run:
             raise world.with_traceback(None)
         return world
 
+    def impossible(self, name: str) -> str | None:
+        """Why the target or the adapter can't run in this world, or None."""
+        blocking = blocking_verbs(self.adapter) if name == "simulated" else []
+        if blocking and self.config.impossible(name) is None:
+            return (
+                f"the simulated world needs async verbs over target.http; {self.adapter.__qualname__} has plain "
+                f"def {', '.join(blocking)}"
+            )
+        return self.config.impossible(name)
+
     def _make(self, name: str) -> World:
-        impossible = self.config.impossible(name)
+        impossible = self.impossible(name)
         if impossible:
             raise NotRun(impossible)
         if self._writer is None:

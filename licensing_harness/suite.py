@@ -12,6 +12,8 @@ it likes, also generated ones). It says what it tries, and what it needs::
 shipped scenario from there; a test of the same name below that line replaces one.
 """
 
+# ruff: noqa: PLC0414 - scenarios import these words from here; an alias to itself says so to type checkers
+
 from __future__ import annotations
 
 import hashlib
@@ -28,6 +30,10 @@ from licensing_harness.errors import HarnessError as HarnessError
 from licensing_harness.errors import NotRun as NotRun
 from licensing_harness.errors import PromiseBroken as PromiseBroken
 from licensing_harness.errors import Undecided as Undecided
+from licensing_harness.generate.troubles import Trouble as Trouble
+from licensing_harness.generate.troubles import arm as arm
+from licensing_harness.generate.troubles import insist as insist
+from licensing_harness.generate.troubles import troubled as troubled
 from licensing_harness.history import StoryHistory
 from licensing_harness.run import Run
 from licensing_harness.verdict import Promise, StoryJudgement, Violation
@@ -44,6 +50,11 @@ from licensing_harness.worlds.story import World
 
 if TYPE_CHECKING:
     from licensing_harness.generate.attacks import ATTACKS as ATTACKS
+    from licensing_harness.generate.families import AuditMachine as AuditMachine
+    from licensing_harness.generate.families import IdempotencyMachine as IdempotencyMachine
+    from licensing_harness.generate.families import RevocationMachine as RevocationMachine
+    from licensing_harness.generate.families import SeatsMachine as SeatsMachine
+    from licensing_harness.generate.families import ValidityMachine as ValidityMachine
     from licensing_harness.generate.machine import LicensingMachine as LicensingMachine
 
 EFFORT: Final[Mapping[str, Mapping[str, tuple[int, int]]]] = {
@@ -56,8 +67,13 @@ _FEW: Final = 5
 """Generated stories for each seed when a scenario runs under many seeds."""
 
 _LATE: Final = {
-    "LicensingMachine": "licensing_harness.generate.machine",
     "ATTACKS": "licensing_harness.generate.attacks",
+    "AuditMachine": "licensing_harness.generate.families",
+    "IdempotencyMachine": "licensing_harness.generate.families",
+    "LicensingMachine": "licensing_harness.generate.machine",
+    "RevocationMachine": "licensing_harness.generate.families",
+    "SeatsMachine": "licensing_harness.generate.families",
+    "ValidityMachine": "licensing_harness.generate.families",
 }
 """Words whose modules are slow to import."""
 
@@ -111,7 +127,7 @@ class Campaign:
     # Before anything is sent ----------------------------------------------------------------
 
     def _require(self) -> None:
-        impossible = self.run.config.impossible(self._world_name)
+        impossible = self.run.impossible(self._world_name)
         if impossible:
             raise NotRun(impossible)
         for cap in self.needs:
@@ -216,6 +232,7 @@ class Campaign:
                 steps=steps or length,
                 seed=seed,
                 judge=self._judge_generated,
+                shrink=self._world_name == "simulated",  # elsewhere chance does not repeat
             )
         except (HarnessError, NotRun):
             raise

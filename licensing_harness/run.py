@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from licensing_harness import __version__
+from licensing_harness.case import Case, case_of
 from licensing_harness.clock import Clock, RealClock, stamp
 from licensing_harness.config import ASGI, Config
 from licensing_harness.entropy import fresh_seed, fresh_token
@@ -24,14 +25,14 @@ from licensing_harness.errors import CleanUpIncomplete, HarnessError, NotRun, Us
 from licensing_harness.history import Header, HistoryWriter, StoryHistory
 from licensing_harness.masking import Masker
 from licensing_harness.target.adapter import Adapter, ControlAdapter, blocking_verbs, check_adapter
-from licensing_harness.verdict import StoryJudgement
+from licensing_harness.verdict import StoryJudgement, Violation
 from licensing_harness.vocabulary import Cap
 from licensing_harness.worlds.story import Setting, World
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-REFERENCE_ADAPTER: Final = "licensing_harness.target.reference:Reference"
+REFERENCE_ADAPTER: Final = "licensing_harness.target.reference:ReferenceAdapter"
 HISTORY: Final = "history.jsonl"
 _Thing = TypeVar("_Thing")
 _SERVER_MODULES: Final = ("starlette", "uvicorn", "sqlalchemy", "alembic")
@@ -225,9 +226,9 @@ class Run:
 
         target = self.config.target
         if target is None:
-            from licensing_harness.target.reference import REFERENCE_SIMULATED
+            from licensing_harness.target.reference import simulated
 
-            target = REFERENCE_SIMULATED + (f"&defect={self.config.defect}" if self.config.defect else "")
+            target = simulated(self.config.defect or "")
         elif target.startswith(ASGI):
             _importable_here()
         return SimulatedWorld(target, setting)
@@ -244,6 +245,14 @@ class Run:
         from licensing_harness.checkers.judge import judge_story
 
         return judge_story(story, self.adapter.contract, self.capabilities)
+
+    def keep_case(self, violation: Violation, history: StoryHistory) -> Case:
+        """Write the case of a violation into the run directory; returns it."""
+        case = case_of(violation, history, config=self.config, seed=self.place.seed, harness=__version__)
+        path = Path(self.place.directory) / "cases" / f"{case.id}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.masker.mask(case.text()), encoding="utf-8")
+        return case
 
     # The live target, for tests that speak to it themselves --------------------------------------
 

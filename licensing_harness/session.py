@@ -21,6 +21,7 @@ from licensing_harness.errors import HarnessError, NotRun, PromiseBroken, Undeci
 from licensing_harness.options import OPTIONS
 from licensing_harness.run import Place, Run, new_place
 from licensing_harness.suite import Campaign, promises, scenarios
+from licensing_harness.tally import Row, Tally
 from licensing_harness.verdict import Verdict
 from licensing_harness.vocabulary import Cap
 
@@ -81,14 +82,7 @@ class Session:
         self.pytest = config
         self.config = _settings(config)
         self.run = Run(self.config, place)
-        self.rows: list[Row] = []
-        self.troubles: list[str] = []
-        """What could not be cleaned up, by whom."""
-        self.codes: list[int] = []
-        """Exit codes of troubles that no test stands for."""
-        self._excused = 0
-        """Failed reports that pytest counts as failures and we as something else."""
-        self._written = False
+        self.tally = Tally()
 
     @property
     def is_worker(self) -> bool:
@@ -194,9 +188,9 @@ class Session:
         verdict, reason, code = _verdict(error)
         match error:
             case NotRun():
-                path, line, _ = item.location
+                _, line, _ = item.location
                 report.outcome = "skipped"
-                report.longrepr = (str(item.path or path), (line or 0) + 1, f"Skipped: licensing: {reason}")
+                report.longrepr = (str(item.path), (line or 0) + 1, f"Skipped: licensing: {reason}")
             case HarnessError() | PromiseBroken() | Undecided():
                 report.longrepr = _text(error, reason)
             case None:
@@ -217,12 +211,11 @@ class Session:
             verdict=verdict,
             reason=reason,
             code=code,
-            tries=_marked(item)[0],
             stories=campaign.stories if campaign else 0,
             operations=campaign.operations if campaign else 0,
             overlaps=campaign.overlaps if campaign else 0,
             seconds=round(report.duration, 3),
-            scenario_test=ours,
+            counts=ours,
         )
         report.licensing = row.as_dict()  # type: ignore[attr-defined]
         return report
@@ -242,41 +235,40 @@ class Session:
 
     def collect(self, report: pytest.TestReport) -> None:
         """Take over a row that a test report carries; called in the process that decides, and in workers."""
-        row = Row(**report.licensing)  # type: ignore[attr-defined]
+        row = Row.from_dict(report.licensing)  # type: ignore[attr-defined]
         if hasattr(report, "wasxfail"):
-            row = row.as_deviation(report.wasxfail)
-        elif report.failed and row.verdict is not Verdict.BROKEN:
-            self._excused += 1
-        self.rows.append(row)
+            row = row.excused(report.wasxfail)
+        self.tally.add(row, failed=report.failed)
 
     # The end ---------------------------------------------------------------------------------
 
     def take_over(self, last_words: Mapping[str, Any]) -> None:
         """What a worker could not put on any test report."""
-        self.troubles += last_words["troubles"]
-        self.codes += last_words["codes"]
+        self.tally.troubles += last_words["troubles"]
+        self.tally.codes += last_words["codes"]
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         """Clean up, then settle the exit code. Innermost, so that workers are gone and the summary is yet to come."""
         result = yield
         for trouble in self.run.close():
-            self.troubles.append(str(trouble))
-            self.codes.append(trouble.exit_code)
+            self.tally.troubles.append(str(trouble))
+            self.tally.codes.append(trouble.exit_code)
         if self.is_worker:
-            words = {"troubles": self.troubles, "codes": self.codes}
+            words = {"troubles": self.tally.troubles, "codes": self.tally.codes}
             self.pytest.workeroutput["licensing"] = words  # type: ignore[attr-defined]
             return result
-        if self.rows or self.codes:
+        if self.tally.rows or self.tally.codes:
             session.exitstatus = self._settle(session)
         return result
 
     def _settle(self, session: pytest.Session) -> int:
-        raise NotImplementedError
+        self.code = self.tally.exit_code(int(session.exitstatus), session.testsfailed)
+        return self.code
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The section of ours, at the end."""
-        raise NotImplementedError
+        terminalreporter.write_line(f"exit {self.code}")
 
 
 # What a test is called and says of itself --------------------------------------------------------
@@ -288,9 +280,9 @@ def scenario_id(item: pytest.Item) -> str:
     The same in a checkout, in a wheel and in a user's file that imports the
     shipped scenarios. A test of the user's own goes by its path below the root directory.
     """
-    function = inspect.unwrap(getattr(item, "function", item.obj if hasattr(item, "obj") else None))
+    function = getattr(item, "function", None)
     name = getattr(item, "originalname", None) or item.name
-    code = getattr(function, "__code__", None)
+    code = getattr(inspect.unwrap(function), "__code__", None) if function is not None else None
     root = scenarios().resolve()
     file = Path(code.co_filename).resolve() if code is not None else item.path
     rest = [part for part in _parameters(item) if part != _world_of(item)]

@@ -20,7 +20,7 @@ import hashlib
 import importlib
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -34,7 +34,7 @@ from licensing_harness.generate.troubles import Trouble as Trouble
 from licensing_harness.generate.troubles import arm as arm
 from licensing_harness.generate.troubles import insist as insist
 from licensing_harness.generate.troubles import troubled as troubled
-from licensing_harness.history import StoryHistory
+from licensing_harness.history import Fault, Operation, StoryHistory, summary
 from licensing_harness.run import Run
 from licensing_harness.verdict import Promise, StoryJudgement, Violation
 from licensing_harness.vocabulary import Cap as Cap
@@ -298,8 +298,40 @@ class Campaign:
         return judgement.violations
 
     def explain(self, violation: Violation, history: StoryHistory) -> str:
-        """The finding as text: the promise, expected, observed, the evidence, the replay command."""
-        raise NotImplementedError
+        """The finding as text: the promise, expected, observed, the evidence, the replay command.
+
+        Its case is written at once: a run that is killed later can still be replayed.
+        """
+        case = self.run.keep_case(violation, history)
+        lines = [
+            f"{violation.promise} {promises()[violation.promise].sentence}",
+            f"  expected  {violation.expected}",
+            f"  observed  {violation.observed}",
+            "  evidence",
+            *(f"    {line}" for line in evidence_lines(history, violation.evidence)),
+        ]
+        if violation.control:
+            lines += ["  control", *(f"    {line}" for line in evidence_lines(history, violation.control))]
+        lines += [f"  story     {history.story}, {history.world}", f"  replay    licensing-harness replay {case.id}"]
+        return self.run.masker.mask("\n".join(lines))
+
+
+def evidence_lines(history: StoryHistory, numbers: Iterable[int]) -> list[str]:
+    """Operations and faults by number: ``#2 0.020s laptop activate L1 accepted``."""
+    lines: list[str] = []
+    for number in numbers:
+        match history.record(number):
+            case Operation() as done:
+                ended = f"{done.end - done.begin:.3f}s" if done.end is not None else "no end seen"
+                words = [done.client, done.verb, done.licence, summary(done.asked), done.outcome.value]
+                said = f"({done.reason})" if done.reason else ""
+                text = " ".join(word for word in [*words, said] if word)
+                lines.append(f"#{done.n} {done.begin:.3f}s {text}, {ended}")
+            case Fault() as fault:
+                lines.append(f"#{fault.n} {fault.begin:.3f}s {fault.fault.value} {fault.where}")
+            case None:
+                lines.append(f"#{number} (not in this story)")
+    return lines
 
 
 def _size(history: StoryHistory) -> tuple[int, int]:

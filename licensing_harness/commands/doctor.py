@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from licensing_harness import __version__
+from licensing_harness.clock import RealClock
 from licensing_harness.commands.gate import configured
 from licensing_harness.errors import HarnessError
 from licensing_harness.run import Run, new_place
-from licensing_harness.clock import RealClock
 
 _PACKAGES: Final = ("pytest", "hypothesis", "pytest-xdist", "httpx2", "msgspec", "PyJWT", "cryptography", "Faker")
 _EXTRAS: Final = {

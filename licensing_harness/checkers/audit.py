@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from licensing_harness.checkers.chain import ORIGIN, canonical, chain_hash
 from licensing_harness.checkers.index import (
@@ -74,45 +75,39 @@ def _sort_out(index: Index, trail: Trail, last: Operation, contract: Contract) -
     for entry in trail.entries:
         if entry.licence in by_id and entry.action in MUTATIONS:
             about.setdefault(entry.licence, []).append(entry)
-    kinds: dict[tuple[str, str, str], _Kind] = {}
-
-    def kind(verb: str, identity: str, device: str) -> _Kind:
-        found = kinds.get((verb, identity, device))
-        if found is None:
-            label = by_id[identity].label
-            found = kinds[verb, identity, device] = _Kind(verb=verb, label=label, device=device)
-        return found
-
+    kinds: list[_Kind] = []
     for identity, licence in by_id.items():
         entries = about.get(identity, ())
         # Devices tell changes apart only when every seat event of this licence names one.
         named = all(entry.device is not None for entry in entries if entry.action in _SEAT_VERBS)
+        own: dict[tuple[str, str], _Kind] = {}
         for entry in entries:
             device = (entry.device or "") if named and entry.action in _SEAT_VERBS else ""
-            kind(entry.action, identity, device).entries.append(entry)
+            _kind(own, entry.action, licence, device).entries.append(entry)
         first = licence.issued is not None and str(licence.issued.answer.get("id")) == identity
         for each in licence.operations:
-            if each.verb not in MUTATIONS or each.begin > last.ended:
+            if each.verb not in MUTATIONS or each.begin > trail.until:
                 continue
             if each.verb == "issue":
                 if each.accepted and str(each.answer.get("id")) != identity:
                     continue
             elif not first:
                 continue
-            device = device_of(each) if named and each.verb in _SEAT_VERBS else ""
-            mine = kind(each.verb, identity, device)
+            mine = _kind(own, each.verb, licence, device_of(each) if named and each.verb in _SEAT_VERBS else "")
             (mine.accepted if each.accepted else mine.unknown if each.unknown else mine.refused).append(each)
-        if first:
-            _require(licence, identity, kinds, last, contract)
-    for each in kinds.values():
-        if each.verb == "issue":
-            each.least = min(1, sum(1 for issue in each.accepted if precedes(issue, last)))
-    return list(kinds.values())
+        _require(licence, own, last, contract)
+        kinds.extend(own.values())
+    return kinds
 
 
-def _require(
-    licence: Licence, identity: str, kinds: dict[tuple[str, str, str], _Kind], last: Operation, contract: Contract
-) -> None:
+def _kind(own: dict[tuple[str, str], _Kind], verb: str, licence: Licence, device: str) -> _Kind:
+    found = own.get((verb, device))
+    if found is None:
+        found = own[verb, device] = _Kind(verb=verb, label=licence.label, device=device)
+    return found
+
+
+def _require(licence: Licence, own: dict[tuple[str, str], _Kind], last: Operation, contract: Contract) -> None:
     """How many entries there must be at least of each kind.
 
     A target may accept a call that changes nothing (a second suspend, a second
@@ -120,13 +115,15 @@ def _require(
     something: whatever undoes the effect of an earlier change, or takes a new lease.
     """
     done = [each for each in licence.operations if each.accepted and precedes(each, last)]
-    for (verb, owner, device), mine in kinds.items():
-        if owner != identity or verb == "issue":
-            continue
-        of_device = [each for each in done if not device or device_of(each) == device]
-        count = sum(1 for each in of_device if each.verb == verb)
+    by_device: dict[str, list[Operation]] = {}
+    for each in done:
+        if each.verb in _SEAT_VERBS:
+            by_device.setdefault(device_of(each), []).append(each)
+    for (verb, device), mine in own.items():
+        of_device = by_device.get(device, []) if device else done
+        count = sum(1 for each in mine.accepted if precedes(each, last))
         match verb:
-            case "revoke":
+            case "issue" | "revoke":
                 mine.least = min(1, count)
             case "suspend":
                 mine.least = _alternations(of_device, {"reinstate"}, verb, ready=True)
@@ -245,9 +242,6 @@ def _check_chain(story: StoryHistory, _: Contract) -> Iterator[Violation]:
 
 
 def _break_of(entry: Entry, before: Entry | None) -> tuple[Entry, str, str] | None:
-    for name in ("seq", "actor", "action", "licence"):
-        if name in entry.event and entry.event[name] is not None and entry.event[name] != getattr(entry, name):
-            return entry, f"{name} as in the event that the hash covers", f"{name} is {getattr(entry, name)!r}"
     expected = before.hash.lower() if before is not None else ORIGIN if entry.seq == 1 else None
     if expected is not None and entry.previous.lower() != expected:
         gap = before is not None and entry.seq != before.seq + 1
@@ -284,7 +278,7 @@ def _placed(story: StoryHistory, contract: Contract) -> list[tuple[Entry, Moment
         elif not kind.unknown and len(kind.entries) == len(kind.accepted):
             # Same verb, licence and device: which entry belongs to which call is clear while they don't overlap.
             calls = sorted(kind.accepted, key=began)
-            if all(precedes(one, two) for one, two in zip(calls, calls[1:], strict=False)):
+            if all(precedes(one, two) for one, two in pairwise(calls)):
                 placed.extend(
                     (entry, began(call), ended(call), call) for entry, call in zip(kind.entries, calls, strict=True)
                 )

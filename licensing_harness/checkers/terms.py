@@ -67,3 +67,7 @@ class Terms:
         if late:
             low, high = min(low, self._unknown_lo[late - 1]), FOREVER
         return low, high
+
+    def earliest_end(self, since: Moment) -> float:
+        """The earliest moment after ``since`` at which the licence may be out of its term."""
+        return min(self.bounds(since, FOREVER)[0], FOREVER)

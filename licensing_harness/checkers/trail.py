@@ -35,6 +35,8 @@ class Trail:
 
     entries: list[Entry] = field(default_factory=list)
     last: Operation | None = None
+    until: float = 0.0
+    """When the latest answer to a reading came: nothing sent later can be in it."""
     rewritten: list[tuple[Entry, Entry]] = field(default_factory=list)
     """Entries that a later reading showed with other content."""
 
@@ -55,6 +57,7 @@ def _assemble(index: Index) -> Trail:
             continue
         if trail.last is None or began(trail.last) < began(reading):
             trail.last = reading
+        trail.until = max(trail.until, reading.ended)
         for entry in _entries(reading):
             before = known.setdefault(entry.seq, entry)
             if before is not entry and _content(before) != _content(entry):

@@ -108,13 +108,13 @@ def _check_term(story: StoryHistory, contract: Contract) -> Iterator[Violation]:
     for licence, each, over in _after_term(story, contract):
         if each.accepted and licence.label not in accused:
             accused.add(licence.label)
-            renewals = [renewal for renewal in licence.of("renew") if renewal.accepted and precedes(renewal, each)]
+            given = [renewal for renewal in licence.of("renew") if renewal.accepted and precedes(renewal, each)]
             yield Violation(
                 promise="VAL-002",
                 story=story.story,
                 expected=f"a no: the term was over by {over:.3f}s",
                 observed=f"a yes to a question sent at {each.begin:.3f}s",
-                evidence=index.evidence(*(renewals[-1:] or [licence.issued]), each),
+                evidence=index.evidence(given[-1] if given else licence.issued, each),
             )
 
 
@@ -236,6 +236,10 @@ def _occasions_cause(story: StoryHistory, contract: Contract) -> int:
 # VAL-006 ------------------------------------------------------------------------------------
 
 
+def _later(one: Operation, two: Operation) -> Operation:
+    return max(one, two, key=began)
+
+
 def _while_suspended(story: StoryHistory, contract: Contract) -> Iterator[tuple[Licence, Operation, Operation]]:
     """Answers to a validate sent when a suspension was certainly in force, beyond the stated bound.
 
@@ -247,7 +251,7 @@ def _while_suspended(story: StoryHistory, contract: Contract) -> Iterator[tuple[
         suspensions = sorted((each for each in licence.of("suspend") if each.accepted), key=ended)
         if not suspensions or "validate" not in licence.verbs:
             continue
-        latest = list(accumulate(suspensions, lambda one, two: max(one, two, key=began)))
+        latest = list(accumulate(suspensions, _later))
         known = [ended(each) for each in suspensions]
         lifted = sorted((each for each in licence.of("reinstate") if each.accepted), key=ended)
         lifted_ends = [ended(each) for each in lifted]

@@ -355,7 +355,7 @@ class Story(ABC):
             self._close()
         self.history.operations.sort(key=lambda operation: operation.n)
         self.history.complete = True
-        self._writer.write(StoryEnded(story=self.history.story, plan=self.history.plan))
+        self._writer.write(StoryEnded(story=self.history.story, plan=self.history.plan, not_run=self.history.not_run))
         self._closed(self.history)
 
     def __enter__(self) -> Self:

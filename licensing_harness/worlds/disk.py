@@ -16,7 +16,7 @@ from typing import Any, Final
 from licensing_harness.entropy import stream
 from licensing_harness.worlds.loop import PowerOff
 
-FSYNC: Final = (0.001, 0.002, 0.004)
+FSYNC: Final = (0.001, 0.004, 0.020)
 """Seconds an fsync may take; one of them for a whole story, so that leaving out a step changes no other."""
 
 Write = Callable[[sqlite3.Connection, Any], object]

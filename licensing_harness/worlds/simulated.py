@@ -21,17 +21,12 @@ puts into ``app.state.secrets`` (a mapping) is given to the adapter.
 
 from __future__ import annotations
 
-import base64
 import inspect
-import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, ClassVar, Final
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from licensing_harness.entropy import stream
 from licensing_harness.errors import GuardRefused, HarnessError, NotRun
@@ -39,28 +34,19 @@ from licensing_harness.history import Begun, Fault, StoryHistory
 from licensing_harness.target.adapter import Adapter, Target, blocking_verbs, check_adapter
 from licensing_harness.target.recorder import LicenceState, completed, failed, invoke
 from licensing_harness.vocabulary import Cap, Contract, FaultKind
-from licensing_harness.worlds.asgi import URL, ArmedCut, Lane, Network, Server, SimHttp
+from licensing_harness.worlds.asgi import ArmedCut, Lane
+from licensing_harness.worlds.boot import Template, key_pem, signer, start, template
 from licensing_harness.worlds.disk import SimDisk
 from licensing_harness.worlds.factory import SimulatedTarget
 from licensing_harness.worlds.loop import NodeLoop, Timeline
+from licensing_harness.worlds.network import URL, Network, SimHttp
 from licensing_harness.worlds.story import Cut, Setting, Sign, Story, cut_kind
-
-EPOCH: Final = 1_800_000_000.0
-"""Unix time at which every simulated story begins: 15 January 2027, 08:00 UTC."""
 
 BEFORE_CRASH: Final = (0.0, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.020)
 """Seconds that calls under way may still get on before the target is killed."""
 
 DOWN: Final = 0.02
 """Seconds from a kill to the next start."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Template:
-    """What the first start-up of a target left behind."""
-
-    image: bytes
-    secrets: Mapping[str, str]
 
 
 class SimulatedWorld:
@@ -110,7 +96,7 @@ class SimulatedWorld:
         history = StoryHistory(
             story=f"{setting.prefix}sim-{self._count}", world=self.name, scenario=scenario, tries=tries, seed=seed
         )
-        keys = _key_pem(setting.seed)
+        keys = key_pem(setting.seed)
         return SimulatedStory(
             world=self,
             setting=setting,
@@ -118,7 +104,7 @@ class SimulatedWorld:
             capabilities=self.capabilities,
             target=self._target,
             keys=keys,
-            template=_template(self._target, setting.seed, keys),
+            template=template(self._target, setting.seed, keys),
         )
 
     def spend(self) -> None:
@@ -154,7 +140,7 @@ class SimulatedStory(Story):
         capabilities: frozenset[Cap],
         target: SimulatedTarget,
         keys: bytes,
-        template: _Template,
+        template: Template,
     ) -> None:
         super().__init__(
             history=history,
@@ -181,6 +167,7 @@ class SimulatedStory(Story):
         self._armed: dict[int, tuple[str, Cut, float]] = {}
         self._crashes = 0
         self._error: HarnessError | None = None
+        self._untrusted = False
         self._disk = SimDisk(self._seed, template.image)
         try:
             self._boot()
@@ -191,7 +178,7 @@ class SimulatedStory(Story):
     # The target -----------------------------------------------------------------------------
 
     def _boot(self) -> None:
-        self._network.server = _start(self._timeline, self._target, self._disk, self._keys, self._seed)
+        self._network.server = start(self._timeline, self._target, self._disk, self._keys, self._seed)
 
     def _bury(self) -> None:
         """End the server process and keep what it left uncaught."""
@@ -205,15 +192,16 @@ class SimulatedStory(Story):
 
     def _crash(self, *, power: bool) -> None:
         self._crashes += 1
-        gap = stream(self._seed, "crash", self._crashes).choice(BEFORE_CRASH)
-        self._timeline.pass_until(self._timeline.now + gap)
-        n, begin = self._number(), self.now
-        lost = self._disk.crash(power=power)
-        self._bury()
-        dropped = self._network.cut_off()
-        self._timeline.pass_until(self._timeline.now + DOWN)
-        self._boot()
-        self._timeline.tick()
+        with self._trusting():
+            self._pass(stream(self._seed, "crash", self._crashes).choice(BEFORE_CRASH))
+            n, begin = self._number(), self.now
+            lost = self._disk.crash(power=power)
+            self._bury()
+            dropped = self._network.cut_off()
+            self._pass(DOWN)
+            self._boot()
+            self._timeline.tick()
+            self._raise()
         detail = {"requests": dropped, "batches_lost": lost} if power else {"requests": dropped}
         self._faulted(
             Fault(
@@ -227,17 +215,9 @@ class SimulatedStory(Story):
                 detail=detail,
             )
         )
-        self._raise()
 
     def _signer(self) -> Sign | None:
-        private = _private_key(self._setting.seed)
-
-        def sign(header: Mapping[str, Any], claims: Mapping[str, Any]) -> str:
-            # By hand: PyJWT refuses claims that are wrong on purpose.
-            signed = f"{_part({'alg': 'EdDSA', **header})}.{_part(claims)}"
-            return f"{signed}.{_base64url(private.sign(signed.encode()))}"
-
-        return sign
+        return signer(self._setting.seed)
 
     # The clients ----------------------------------------------------------------------------
 
@@ -302,19 +282,34 @@ class SimulatedStory(Story):
         self._timeline.tick()
 
     def _settle(self) -> None:
+        if self._untrusted:
+            return  # whoever waits now waits in vain, and it was said
         lanes = [client.lane for client in self._clients.values()]
         self._until(lambda: not any(lane.busy for lane in lanes))
         self._timeline.tick()
 
     def _until(self, reached: Callable[[], bool]) -> None:
-        if not self._timeline.run(stop=reached):
-            raise HarnessError(self._network.hanging())
-        self._raise()
+        with self._trusting():
+            reached_it = self._timeline.run(stop=reached)
+            self._raise(None if reached_it else HarnessError(self._network.hanging()))
 
-    def _raise(self) -> None:
-        if self._error is not None:
-            error, self._error = self._error, None
+    def _pass(self, seconds: float) -> None:
+        self._timeline.pass_until(self._timeline.now + seconds)
+
+    def _raise(self, error: HarnessError | None = None) -> None:
+        error = self._error or error
+        self._error = None
+        if error is not None:
             raise error
+
+    @contextmanager
+    def _trusting(self) -> Iterator[None]:
+        """After a HarnessError nothing of this story is waited for any more."""
+        try:
+            yield
+        except HarnessError:
+            self._untrusted = True
+            raise
 
     # Faults and time ------------------------------------------------------------------------
 
@@ -334,8 +329,9 @@ class SimulatedStory(Story):
         )
 
     def _advance(self, seconds: float) -> None:
-        self._timeline.pass_until(self._timeline.now + seconds)
-        self._raise()
+        with self._trusting():
+            self._pass(seconds)
+            self._raise()
 
     # The end --------------------------------------------------------------------------------
 
@@ -362,54 +358,3 @@ class SimulatedStory(Story):
             task = node.create_task(finish())
             self._timeline.run(until=self._timeline.now + self._setting.timeout, stop=task.done)
         node.kill()
-
-
-def _start(timeline: Timeline, target: SimulatedTarget, disk: SimDisk, keys: bytes, seed: str) -> Server:
-    """One process of the target, started. Raises TargetNotReady, HarnessError or UsageError."""
-    chance = stream(seed, "entropy", disk.epoch)
-    node = NodeLoop(timeline, "target")
-    try:
-        with node.running():
-            app = target.build(lambda: EPOCH + timeline.now, chance.randbytes, keys, disk.mount())
-        server = Server(node, app)
-        server.start()
-    except BaseException:
-        node.kill()
-        raise
-    return server
-
-
-_templates: dict[tuple[SimulatedTarget, int], _Template] = {}
-
-
-def _template(target: SimulatedTarget, seed: int, keys: bytes) -> _Template:
-    """The database after the first start-up of this target, and its secrets; made once a process."""
-    known = _templates.get((target, seed))
-    if known is None:
-        disk = SimDisk(f"{seed}/template")
-        try:
-            server = _start(Timeline(), target, disk, keys, f"{seed}/template")
-            secrets = getattr(getattr(server.app, "state", None), "secrets", None) or {}
-            server.stop()
-            known = _Template(disk.image(), {str(name): str(value) for name, value in dict(secrets).items()})
-        finally:
-            disk.close()
-        _templates[target, seed] = known
-    return known
-
-
-@lru_cache(maxsize=8)
-def _private_key(seed: int) -> Ed25519PrivateKey:
-    return Ed25519PrivateKey.from_private_bytes(stream(seed, "signing key").randbytes(32))
-
-
-def _key_pem(seed: int) -> bytes:
-    return _private_key(seed).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-def _part(value: Mapping[str, Any]) -> str:
-    return _base64url(json.dumps(value, separators=(",", ":")).encode())
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

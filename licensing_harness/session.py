@@ -167,7 +167,11 @@ class Session:
         campaign = item.stash.get(_CAMPAIGN, None)
         try:
             result = yield
-        except (NotRun, HarnessError, PromiseBroken):
+        except NotRun as reason:
+            if campaign is not None:
+                campaign.not_run(str(reason))
+            raise
+        except (HarnessError, PromiseBroken):
             raise
         except Exception:
             if campaign is not None:

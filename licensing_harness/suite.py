@@ -132,7 +132,7 @@ class Campaign:
             raise NotRun(impossible)
         for cap in self.needs:
             self._need(cap)
-        blocked = [why for promise in self._tried() if (why := self._not_judged(promise)) is not None]
+        blocked = [why for promise in self._tried() if (why := self._not_judged(promise))]
         if blocked and len(blocked) == len(self.tries):
             raise NotRun(blocked[0])
 
@@ -157,17 +157,14 @@ class Campaign:
                 raise HarnessError(message)
             yield known[identity]
 
-    def _not_judged(self, promise: Promise) -> str | None:
-        """Why this target can't be held to the promise, or None."""
-        try:
-            for cap in sorted(promise.needs):
-                self._need(cap)
-        except NotRun as reason:
-            return str(reason)
-        stated = self.run.adapter.contract.as_dict()
-        missing = [number for number in promise.numbers if number not in stated]
-        name = self.run.adapter.__qualname__
-        return f"{promise.id} needs {', '.join(missing)}: not stated in the contract of {name}" if missing else None
+    def _not_judged(self, promise: Promise) -> str:
+        """Why this target can't be held to the promise; empty when it can."""
+        from licensing_harness.checkers.judge import not_applicable
+
+        run = self.run
+        reasons = {str(cap): why for cap, why in run.adapter.not_applicable.items()}
+        why = not_applicable(promise, run.adapter.contract, run.capabilities, reasons)
+        return f"{promise.id}: {why}" if why else ""
 
     # Stories --------------------------------------------------------------------------------
 
@@ -270,6 +267,12 @@ class Campaign:
             story.close()
             self._judge(story.history)
 
+    def not_run(self, reason: str) -> None:
+        """The test's body found out that it can't be run: its stories prove nothing, and say why."""
+        for story in self._open:
+            story.history.not_run = reason
+        self.close()
+
     def conclude(self) -> None:
         """Judge, and raise PromiseBroken or Undecided unless what was tried was held."""
         self.judge()
@@ -279,7 +282,7 @@ class Campaign:
             message = f"{self.scenario} told no story: nothing was tried"
             raise Undecided(message)
         for promise in self._tried():
-            if not self.occasions[promise.id] and self._not_judged(promise) is None:
+            if not self.occasions[promise.id] and not self._not_judged(promise):
                 message = f"{promise.id} {promise.sentence}: undecided: {promise.control}"
                 raise Undecided(message)
 
@@ -340,9 +343,9 @@ def _size(history: StoryHistory) -> tuple[int, int]:
 
 def promises() -> Mapping[str, Promise]:
     """Every promise by its id."""
-    from licensing_harness.checkers.judge import PROMISES
+    from licensing_harness.checkers.judge import ALL_PROMISES
 
-    return {promise.id: promise for promise in PROMISES}
+    return {promise.id: promise for promise in ALL_PROMISES}
 
 
 # The shipped scenarios, by name ------------------------------------------------------------------

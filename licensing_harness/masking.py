@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 from typing import Final
 
 SHORTEST: Final = 6
@@ -23,24 +24,31 @@ def fingerprint(secret: str) -> str:
 
 
 class Masker:
-    """Replaces registered secrets, JSON Web Tokens and Authorization values in text."""
+    """Replaces registered secrets, JSON Web Tokens and Authorization values in text.
+
+    Safe to use from several threads: live clients register keys while others write.
+    """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._secrets: dict[str, str] = {}
         self._pattern: re.Pattern[str] | None = None
 
     def register(self, secret: str) -> None:
         """From now on ``secret`` is masked. Texts under six characters are left alone."""
         if len(secret) >= SHORTEST and secret not in self._secrets:
-            self._secrets[secret] = f"[masked:{fingerprint(secret)}]"
-            self._pattern = None
+            with self._lock:
+                self._secrets[secret] = f"[masked:{fingerprint(secret)}]"
+                self._pattern = None
 
     def mask(self, text: str) -> str:
         """``text`` without any secret this masker knows or recognises."""
         if self._secrets:
-            if self._pattern is None:
-                longest_first = sorted(self._secrets, key=len, reverse=True)
-                self._pattern = re.compile("|".join(map(re.escape, longest_first)))
-            text = self._pattern.sub(lambda found: self._secrets[found.group()], text)
+            with self._lock:
+                pattern = self._pattern
+                if pattern is None:
+                    longest_first = sorted(self._secrets, key=len, reverse=True)
+                    pattern = self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+            text = pattern.sub(lambda found: self._secrets[found.group()], text)
         text = _JWS.sub(lambda found: f"[masked:{fingerprint(found.group())}]", text)
         return _BEARER.sub(lambda found: f"{found.group(1)} [masked]", text)

@@ -85,8 +85,9 @@ class Server:
                 del licence["holders"][call.client]
             self.record("release", licence, call.client)
             return True, "", time
-        if licence["status"] == "revoked" and not (call.verb == "validate" and "stale" in self.flaws):
-            return False, "revoked", time
+        if licence["status"] == "revoked":
+            stale = call.verb == "validate" and "stale" in self.flaws
+            return stale, "" if stale else "revoked", time
         if call.verb in ("renew", "suspend", "reinstate", "revoke"):
             return self.manage(call, licence, now)
         if licence["status"] == "suspended" and "suspension ignored" not in self.flaws:

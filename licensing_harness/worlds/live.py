@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import httpx2
@@ -282,7 +283,7 @@ class LiveWorld:
         attempt(self._clean_up)
         for client in self.clients:
             attempt(client.link.drop)
-            attempt(lambda lane=client.lane: lane.close(self.setting.timeout + 1))  # type: ignore[misc]
+            attempt(partial(client.lane.close, self.setting.timeout + 1))
         self._clients.clear()
         attempt(self.route.close)
         if self._process is not None:

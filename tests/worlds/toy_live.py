@@ -70,6 +70,7 @@ class State:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     state: ClassVar[State]
     seen: ClassVar[list[str]] = []
 

@@ -208,6 +208,10 @@ def licensing_licence_factory(licensing_world: Campaign, licensing_story: Story)
 
 
 @pytest.fixture
-def licensing_outage(licensing_world: Campaign) -> Callable[..., AbstractContextManager[Any]]:
-    """An outage of the live target's wire, as a context manager: of a kind, with a stream and attributes."""
-    return licensing_world.outage
+def licensing_outage(licensing_story: Story) -> Callable[..., AbstractContextManager[Any]]:
+    """Breaks the live target's wire, in the test's story: ``with licensing_outage("latency", latency=300):``."""
+    from functools import partial
+
+    from licensing_harness.faults.outage import outage
+
+    return partial(outage, licensing_story)

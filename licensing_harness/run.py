@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from licensing_harness import __version__
 from licensing_harness.case import Case, case_of
@@ -24,7 +24,7 @@ from licensing_harness.entropy import fresh_seed, fresh_token
 from licensing_harness.errors import CleanUpIncomplete, HarnessError, NotRun, UsageError
 from licensing_harness.history import Header, HistoryWriter, StoryHistory
 from licensing_harness.masking import Masker
-from licensing_harness.target.adapter import Adapter, ControlAdapter, blocking_verbs, check_adapter
+from licensing_harness.target.adapter import Adapter, ControlAdapter, Target, blocking_verbs, check_adapter
 from licensing_harness.verdict import StoryJudgement, Violation
 from licensing_harness.vocabulary import Cap
 from licensing_harness.worlds.story import Setting, World
@@ -32,9 +32,16 @@ from licensing_harness.worlds.story import Setting, World
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from licensing_harness.worlds.live import LiveWorld
+    from licensing_harness.worlds.route import Route
+
 REFERENCE_ADAPTER: Final = "licensing_harness.target.reference:ReferenceAdapter"
 HISTORY: Final = "history.jsonl"
 _Thing = TypeVar("_Thing")
+
+ADVANCE_BUDGET: Final[Mapping[str, float]] = {"smoke": 1.5, "ci": 4.0, "nightly": 60.0}
+"""Seconds that one live story may wait for time to pass, by depth."""
+
 _SERVER_MODULES: Final = ("starlette", "uvicorn", "sqlalchemy", "alembic")
 
 
@@ -233,8 +240,21 @@ class Run:
             _importable_here()
         return SimulatedWorld(target, setting)
 
-    def _live(self, setting: Setting) -> World:
-        raise NotImplementedError
+    def _live(self, setting: Setting) -> LiveWorld:
+        from licensing_harness.worlds.live import LiveWorld
+        from licensing_harness.worlds.process import ReferenceProcess
+
+        config = self.config
+        return LiveWorld(
+            config.target
+            or ReferenceProcess(defect=config.defect, keep=config.keep, masker=self.masker, clock=self.clock),
+            setting,
+            control=self.control,
+            faults=config.faults,
+            allow_hosts=config.allow_host,
+            advance_budget=ADVANCE_BUDGET[config.depth],
+            clock=self.clock,
+        )
 
     def _story_closed(self, _story: StoryHistory) -> None:
         if self._writer is not None:
@@ -258,17 +278,60 @@ class Run:
 
     def live_target(self) -> LiveTarget:
         """Where the live target is. Raises as :meth:`world` does."""
-        raise NotImplementedError
+        world = self._live_world()
+        own = self.config.target is None
+        described = f"{world.endpoint.url}/openapi.json" if own else getattr(self.adapter, "openapi_url", None)
+        return LiveTarget(
+            url=world.endpoint.url,
+            kind="reference" if own else "url",
+            openapi_url=described,
+            secrets=world.secrets,
+        )
 
     @contextmanager
     def opened_adapter(self) -> Iterator[Adapter]:
-        """An adapter of the user's, opened on the live target; nothing that it does is recorded."""
-        raise NotImplementedError
-        yield
+        """An adapter, opened on the live target; nothing that it does is recorded. Raises as :meth:`world` does."""
+        import asyncio
 
-    def faults(self) -> Any:
-        """What sets network faults on the live target's wire."""
-        raise NotImplementedError
+        import httpx2
+
+        world = self._live_world()
+        http = httpx2.AsyncClient(base_url=world.endpoint.url, timeout=world.setting.timeout, trust_env=False)
+        adapter = self.adapter()
+        adapter.open(
+            Target(
+                url=world.endpoint.url,
+                timeout=world.setting.timeout,
+                http=http,
+                client="test",
+                tag=self.place.tag,
+                secrets=world.secrets,
+            )
+        )
+
+        async def close() -> None:
+            closing = adapter.close()
+            if closing is not None:
+                await closing
+            await http.aclose()
+
+        try:
+            yield adapter
+        finally:
+            asyncio.run(close())
+
+    def faults(self) -> Route:
+        """The way to the live target, with Toxiproxy in it.
+
+        Raises as :meth:`world` does, NotRun where faults are off or the target is not plain HTTP.
+        """
+        route = self._live_world().route
+        route.open_toxiproxy()
+        return route
+
+    def _live_world(self) -> LiveWorld:
+        self.world("live")
+        return cast("LiveWorld", self._worlds["live"])
 
     # The end ----------------------------------------------------------------------------------
 

@@ -21,7 +21,6 @@ import importlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
@@ -192,18 +191,6 @@ class Campaign:
 
         self._before_close.append((story, clean_up))
         return fresh_licence
-
-    @contextmanager
-    def outage(self, kind: str, *, stream: str = "downstream", **attributes: Any) -> Iterator[Any]:
-        """An outage of the live target's wire; gone, and seen to be gone, at the end of the block.
-
-        Raises NotRun outside the live world.
-        """
-        if self._world_name != "live":
-            message = "outages of the wire are live only"
-            raise NotRun(message)
-        with self.run.outage(kind, stream=stream, **attributes) as outage:
-            yield outage
 
     # Generated stories ----------------------------------------------------------------------
 

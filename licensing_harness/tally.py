@@ -76,7 +76,7 @@ class Tally:
     def add(self, row: Row, *, failed: bool) -> None:
         """Count one report; ``failed`` as pytest sees it."""
         self.rows.append(row)
-        if failed and row.verdict is not Verdict.BROKEN:
+        if failed and row.verdict is Verdict.UNDECIDED:
             self.not_broken += 1
 
     def exit_code(self, pytest_code: int, failures: int) -> int:

@@ -13,6 +13,7 @@ that (the live world), a ``begin`` line goes first; a ``begin`` with no
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -170,6 +171,14 @@ class StoryHistory:
         """The operation or fault with number ``n``."""
         operation = next((each for each in self.operations if each.n == n), None)
         return operation or next((each for each in self.faults if each.n == n), None)
+
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal, over all operations and faults: equal for equal histories.
+
+        Two empty histories are equal as well: compare digests only of stories in which something happened.
+        """
+        records: list[Record] = [*self.operations, *self.faults]
+        return hashlib.sha256(b"\n".join(map(_encode, records))).hexdigest()
 
 
 class HistoryWriter:

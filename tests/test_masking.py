@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-
 from time import process_time
 from urllib.parse import quote
 

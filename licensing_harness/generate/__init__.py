@@ -1,1 +1,1 @@
-"""What scenarios are fed with: strategies, state machines, attacks, populations, load runs."""
+"""What scenarios are made from when nobody wrote them down: generated stories, attacks, populations, load runs."""

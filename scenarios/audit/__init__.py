@@ -1,0 +1,1 @@
+"""What was acknowledged is in the trail once; nothing else is."""

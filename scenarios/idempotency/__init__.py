@@ -1,0 +1,1 @@
+"""One idempotency key makes one licence."""

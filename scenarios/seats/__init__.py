@@ -1,0 +1,1 @@
+"""Never more holders than seats, and no seat lost for good."""

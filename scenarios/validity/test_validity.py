@@ -1,0 +1,75 @@
+"""A licence in its term says yes, with its own features; any other says no."""
+
+from __future__ import annotations
+
+import pytest
+from licensing_harness.suite import Campaign, Cap, Story, Trouble, ValidityMachine, insist, troubled
+
+every_trouble = pytest.mark.parametrize("trouble", list(Trouble))
+
+
+@pytest.mark.licensing(tries=("VAL-001", "VAL-005", "VAL-006"), needs=(Cap.ISSUE, Cap.VALIDATE, Cap.SUSPEND))
+@every_trouble
+def test_validity_of_a_suspension(licensing_story: Story, trouble: Trouble) -> None:
+    """Yes before a suspension, no while it lasts, yes after; and one licence's features are not another's."""
+    story = licensing_story
+    wide = story.fresh_licence(features=("base", "export"))
+    narrow = story.fresh_licence(features=("base",))
+    story.contend("validate", wide)
+    story.contend("validate", narrow)
+    for verb in ("suspend", "reinstate"):
+        troubled(story, trouble, "vendor", verb, wide)
+        insist(story, "vendor", verb, wide)
+        story.contend("validate", wide)
+        story.contend("validate", narrow)
+    story.settle()
+
+
+@pytest.mark.licensing(tries=("VAL-002", "VAL-005"), needs=(Cap.ISSUE, Cap.VALIDATE, Cap.RENEW))
+@every_trouble
+def test_validity_of_a_term(licensing_story: Story, trouble: Trouble) -> None:
+    """Yes until the renewed term is over, and no after it."""
+    story = licensing_story
+    licence = story.fresh_licence(duration=1.5)
+    story.contend("validate", licence)
+    troubled(story, trouble, "vendor", "renew", licence, duration=1.5)
+    insist(story, "vendor", "renew", licence, duration=1.5)
+    story.contend("validate", licence)
+    story.settle()
+    story.advance(1.7)
+    story.contend("validate", licence)
+    story.settle()
+
+
+@pytest.mark.licensing(tries=("VAL-003",), needs=(Cap.ISSUE, Cap.VALIDATE, Cap.SEATS))
+def test_validity_at_the_last_moment(licensing_story: Story) -> None:
+    """No answer is stamped later than the expiry that it states, however close the call comes."""
+    story = licensing_story
+    term = 0.15
+    for millisecond in range(12):
+        licence = story.fresh_licence(duration=term, seats=3)
+        story.start("laptop", "validate", licence)
+        story.advance(term - millisecond / 1000)
+        for device in story.devices:
+            story.start(device, "activate", licence)
+        story.settle()
+
+
+@pytest.mark.licensing(tries=("VAL-004",), needs=(Cap.ISSUE, Cap.VALIDATE, Cap.RESTART))
+@pytest.mark.parametrize("power", [False, True], ids=["killed", "power-lost"])
+def test_validity_of_what_was_acknowledged(licensing_story: Story, *, power: bool) -> None:
+    """A licence that was acknowledged is known after the server was killed, and after the power was lost."""
+    story = licensing_story
+    licences = []
+    for _ in range(6):
+        licences.append(story.fresh_licence())
+        story.crash(power=power)
+    for licence in licences:
+        story.start("laptop", "validate", licence)
+    story.settle()
+
+
+@pytest.mark.licensing(tries=("VAL-001", "VAL-002", "VAL-005"), needs=(Cap.ISSUE, Cap.VALIDATE, Cap.RENEW, Cap.SUSPEND))
+def test_validity_generated(licensing_world: Campaign) -> None:
+    """No sequence of terms, suspensions, losses and restarts makes a wrong answer."""
+    licensing_world.machine(ValidityMachine)

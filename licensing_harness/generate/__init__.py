@@ -1,1 +1,1 @@
-"""What scenarios are made from when nobody wrote them down: generated stories, attacks, populations."""
+"""What scenarios are made from when nobody wrote them down: generated stories, attacks, populations, load runs."""

@@ -47,7 +47,7 @@ def main() -> int:
         # Races are sought first: a finding with its control is what a reader wants to see again.
         for case in sorted((RUNS / "latest").resolve().glob("cases/*.json")):
             with backend(binaries) as url:
-                harness("replay", str(case), "--target", url)
+                harness("replay", str(case), "--target", url, "--adapter", ADAPTER)
     except HarnessError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return error.exit_code

@@ -179,8 +179,8 @@ class ControlAdapter:
         """Kill the target and start it again, keeping its data; return when it answers."""
         raise NotImplementedError
 
-    def sign(self, header: Mapping[str, Any], claims: Mapping[str, Any]) -> str:
-        """A compact JWS over these, by the target's own current key (RFC 7515)."""
+    def sign(self, header: Mapping[str, Any] | bytes, claims: Mapping[str, Any] | bytes) -> str:
+        """A compact JWS over these, by the target's own current key (RFC 7515); bytes are signed as they are."""
         raise NotImplementedError
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -51,13 +51,14 @@ PRIVATE_JWK_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", 
 class LicenceState:
     """What a story knows of one licence: its spec, and what the target answered so far."""
 
-    __slots__ = ("grants", "label", "spec", "token")
+    __slots__ = ("grants", "keys", "label", "spec", "token")
 
     def __init__(self, label: str, spec: LicenceSpec) -> None:
         self.label = label
         self.spec = spec
         self.grants: list[Grant] = []
         self.token = ""
+        self.keys: Sequence[Mapping[str, Any]] = ()
 
     @property
     def grant(self) -> Grant | None:
@@ -166,6 +167,8 @@ def completed(
                 ]
             }
         case KeySet():
+            if licence is not None:
+                licence.keys = answer.keys
             stated = {
                 "keys": [{"kid": key.get("kid"), "alg": key.get("alg")} for key in answer.keys],
                 "private": sorted({name for key in answer.keys for name in key if name in PRIVATE_JWK_MEMBERS}),

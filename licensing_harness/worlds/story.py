@@ -19,7 +19,7 @@ step out does not change what the remaining ones mean.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Final, Literal, Protocol, Self
 
@@ -37,9 +37,10 @@ DEVICES: Final = ("laptop", "phone", "tablet")
 """The clients that validate and take seats."""
 
 Cut = Literal["request", "answer"]
-Sign = Callable[[Mapping[str, Any], Mapping[str, Any]], str]
-Forge = Callable[[str, str, Sign | None], str]
-"""``forge(attack id, honest token, sign) -> forged token``."""
+Sign = Callable[[Mapping[str, Any] | bytes, Mapping[str, Any] | bytes], str]
+"""``sign(header, claims) -> compact JWS``; bytes are signed as they are."""
+Forge = Callable[[str, str, Sign | None, Sequence[Mapping[str, Any]]], str]
+"""``forge(attack id, honest token, sign, published keys) -> forged token``."""
 
 _WITHOUT_GRANT: Final = frozenset({"issue", "jwks", "audit_log"})
 
@@ -313,7 +314,7 @@ class Story(ABC):
                     if self._forge is None:
                         message = "no forge was given to this story, so it can't try attacks"
                         raise UsageError(message)
-                    passed["token"] = self._forge(str(asked["attack"]), licence.token, self._signer())
+                    passed["token"] = self._forge(str(asked["attack"]), licence.token, self._signer(), licence.keys)
                     self._masker.register(passed["token"])
             case _:
                 pass
@@ -354,7 +355,7 @@ class Story(ABC):
             self._close()
         self.history.operations.sort(key=lambda operation: operation.n)
         self.history.complete = True
-        self._writer.write(StoryEnded(story=self.history.story, plan=self.history.plan))
+        self._writer.write(StoryEnded(story=self.history.story, plan=self.history.plan, not_run=self.history.not_run))
         self._closed(self.history)
 
     def __enter__(self) -> Self:

@@ -1,0 +1,33 @@
+"""How long ``licensing-harness gate`` takes on the reference server, both worlds, at the depth of a CI job."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+from licensing_harness.clock import RealClock
+
+BAR = 60.0
+"""Seconds that a gate may take on two cores."""
+
+
+def measure(*arguments: str) -> list[dict[str, Any]]:
+    """The row ``gate``: seconds from start to exit. Raises RuntimeError when the gate did not end with 0."""
+    command = [sys.executable, "-m", "licensing_harness", "gate", "--world", "both", *arguments]
+    with tempfile.TemporaryDirectory() as directory:
+        clock = RealClock()
+        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+        seconds = clock.now()
+    if done.returncode != 0:
+        message = f"the gate ended with exit code {done.returncode}:\n{done.stdout}{done.stderr}"
+        raise RuntimeError(message)
+    return [{"name": "gate", "value": round(seconds, 1), "unit": "s", "baseline": None, "ratio": None}]
+
+
+if __name__ == "__main__":
+    for each in measure(*sys.argv[1:]):
+        print(json.dumps(each))
+        sys.exit(each["value"] > BAR)

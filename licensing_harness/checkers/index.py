@@ -1,0 +1,187 @@
+"""A story, sorted once for all checkers: operations by licence and verb.
+
+What every checker may assume of an operation:
+
+* answered (accepted or refused): it took effect, or was decided, once, at some
+  instant between its begin and its end;
+* unknown: it took effect at some instant after its begin, however late, or never.
+
+Two moments at the same time are ordered by record number: a story that sends a
+call right after an answer came does so, in virtual time, at the same instant.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from math import nextafter
+from typing import Any, Final
+
+from licensing_harness.history import Fault, Operation, StoryHistory
+from licensing_harness.vocabulary import Contract, FaultKind, Outcome
+
+FOREVER: Final = float("inf")
+Moment = tuple[float, int]
+"""A time and the number of the record that it belongs to."""
+
+_CRASHES: Final = frozenset({FaultKind.CRASH, FaultKind.POWER_LOSS})
+
+
+def began(operation: Operation) -> Moment:
+    """When it was sent."""
+    return operation.begin, operation.n
+
+
+def ended(operation: Operation) -> Moment:
+    """When its answer came; never, while that is not known."""
+    return operation.ended, operation.n
+
+
+def precedes(first: Operation, then: Operation) -> bool:
+    """Whether ``first`` had certainly happened before ``then`` was even sent."""
+    return ended(first) < began(then)
+
+
+def beyond(since: Operation, bound: float, operation: Operation) -> bool:
+    """Whether ``operation`` was sent more than ``bound`` seconds after ``since`` was answered."""
+    return (since.ended + bound, since.n) < began(operation)
+
+
+class Licence:
+    """The operations of one licence, in the order in which they began."""
+
+    __slots__ = ("_firsts", "issued", "label", "operations", "verbs")
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self._firsts: dict[str, Operation | None] = {}
+        self.operations: list[Operation] = []
+        self.verbs: dict[str, list[Operation]] = {}
+        self.issued: Operation | None = None
+        """The first issue that was acknowledged."""
+
+    def add(self, operation: Operation) -> None:
+        """Sort one more operation in."""
+        self.operations.append(operation)
+        self.verbs.setdefault(operation.verb, []).append(operation)
+        if operation.verb == "issue" and operation.outcome is Outcome.ACCEPTED and self.issued is None:
+            self.issued = operation
+
+    def of(self, *verbs: str) -> list[Operation]:
+        """The operations of these verbs, in the order in which they began."""
+        if len(verbs) == 1:
+            return self.verbs.get(verbs[0], [])
+        present = [verb for verb in verbs if verb in self.verbs]
+        if len(present) == 1:
+            return self.verbs[present[0]]
+        return sorted((each for verb in present for each in self.verbs[verb]), key=lambda each: each.n)
+
+    def first_accepted(self, verb: str) -> Operation | None:
+        """The acknowledgement of ``verb`` that came first."""
+        if verb not in self._firsts:
+            self._firsts[verb] = min((each for each in self.of(verb) if each.accepted), key=ended, default=None)
+        return self._firsts[verb]
+
+    def asked(self, name: str) -> Any:
+        """What the acknowledged issue was asked for; None when it asked nothing of the kind."""
+        return self.issued.asked.get(name) if self.issued is not None else None
+
+    @property
+    def seats(self) -> int | None:
+        """How many devices may hold a seat at once, when the story knows."""
+        seats = self.asked("seats")
+        return seats if isinstance(seats, int) else None
+
+
+class Index:
+    """A story by licence; see the module."""
+
+    __slots__ = ("crashes", "kept", "licences", "story", "verbs")
+
+    def __init__(self, story: StoryHistory) -> None:
+        self.story = story
+        self.licences: dict[str, Licence] = {}
+        self.verbs: dict[str, list[Operation]] = {}
+        self.kept: dict[Any, Any] = {}
+        """What one family worked out of this story, for its other promises."""
+        licences, verbs = self.licences, self.verbs
+        for operation in story.operations:
+            label = operation.licence
+            if label:
+                licence = licences.get(label)
+                if licence is None:
+                    licence = licences[label] = Licence(label)
+                licence.add(operation)
+            verbs.setdefault(operation.verb, []).append(operation)
+        self.crashes: list[Fault] = sorted(
+            (fault for fault in story.faults if fault.fault in _CRASHES), key=lambda fault: fault.n
+        )
+
+    def has(self, *verbs: str) -> bool:
+        """Whether the story has an operation of each of these verbs."""
+        return all(verb in self.verbs for verb in verbs)
+
+    def evidence(self, *operations: Operation | None) -> tuple[int, ...]:
+        """The record numbers of these, and of every crash between the first and the last."""
+        given = [each for each in operations if each is not None]
+        first = min(each.begin for each in given)
+        last = max(each.begin for each in given)
+        crashes = {fault.n for fault in self.crashes if first <= fault.begin <= last}
+        return tuple(sorted({each.n for each in given} | crashes))
+
+
+class _Memo:
+    """The last story that was sorted: all promises of one story are checked in a row."""
+
+    __slots__ = ("latest",)
+
+    def __init__(self) -> None:
+        self.latest: tuple[StoryHistory, int, int, Index] | None = None
+
+
+_memo: Final = _Memo()
+
+
+def index_of(story: StoryHistory) -> Index:
+    """The story, sorted; sorted once as long as the same story is asked for."""
+    latest = _memo.latest
+    size, faults = len(story.operations), len(story.faults)
+    if latest is not None and latest[0] is story and latest[1] == size and latest[2] == faults:
+        return latest[3]
+    index = Index(story)
+    _memo.latest = (story, size, faults, index)
+    return index
+
+
+def forget() -> None:
+    """Let go of the last story."""
+    _memo.latest = None
+
+
+def tolerance(contract: Contract) -> float:
+    """How far the target's clock may be off, in seconds."""
+    return contract.clock_tolerance or 0.0
+
+
+def device_of(operation: Operation) -> str:
+    """The device that a seat operation is about: the client itself unless it named another."""
+    return str(operation.asked.get("device") or operation.client)
+
+
+def overlapping(spans: Iterable[tuple[float, float]]) -> int:
+    """The number of pairs of spans that have more than one instant in common. O(n log n)."""
+    lasting = [(begin, end) for begin, end in spans if begin < end]
+    begins = sorted(begin for begin, _ in lasting)
+    ends = sorted(end for _, end in lasting)
+    # Of the spans sent before this one, those that had not ended when it was sent overlap it.
+    return sum(earlier - bisect_right(ends, begin) for earlier, begin in enumerate(begins))
+
+
+def span(operation: Operation) -> tuple[float, float]:
+    """When a call was certainly under way: of an unknown one only the moment it was sent is certain."""
+    return operation.begin, nextafter(operation.begin, FOREVER) if operation.end is None else operation.end
+
+
+def overlapping_pairs(operations: Sequence[Operation]) -> int:
+    """How many pairs of calls were under way at the same time."""
+    return overlapping(map(span, operations))

@@ -1,0 +1,73 @@
+"""When a licence's term is certainly running, and when it is certainly over.
+
+A term of ``d`` seconds given between ``b`` and ``e`` ends between ``b + d`` and
+``e + d``, give or take the target's clock tolerance. A renewal gives a new term,
+counted from itself, that replaces the one before; a renewal whose outcome is
+unknown may do so at any time after it was sent, and nothing that came later
+makes that impossible.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from itertools import accumulate
+
+from licensing_harness.checkers.index import FOREVER, Licence, Moment, began, ended
+from licensing_harness.history import Operation
+
+
+def _duration(operation: Operation) -> float:
+    asked = operation.asked.get("duration")
+    return float(asked) if isinstance(asked, int | float) and not isinstance(asked, bool) else FOREVER
+
+
+class Terms:
+    """The terms of one licence that was acknowledged, as bounds on when they end."""
+
+    __slots__ = ("_ends", "_hi", "_last_begin", "_lo", "_unknown", "_unknown_lo", "terms")
+
+    def __init__(self, licence: Licence, tolerance: float) -> None:
+        spans: list[tuple[Moment, Moment, float, float]] = []
+        first = licence.first_accepted("issue")
+        self.terms = 0
+        if first is not None:
+            # Retries of a lost answer share a key: the licence was made by any of them, up to the first answer.
+            made = min((each for each in licence.of("issue") if not each.refused), key=began)
+            duration = _duration(first)
+            spans.append((min(began(made), began(first)), ended(first), made.begin + duration, first.ended + duration))
+        unknown: list[tuple[float, float]] = []
+        for renewal in licence.of("renew"):
+            duration = _duration(renewal)
+            if renewal.accepted:
+                spans.append((began(renewal), ended(renewal), renewal.begin + duration, renewal.ended + duration))
+            elif renewal.unknown:
+                unknown.append((renewal.begin, renewal.begin + duration - tolerance))
+        self.terms = len(spans) + len(unknown)
+        spans.sort(key=lambda each: each[1])
+        self._ends = [each[1] for each in spans]
+        self._last_begin = list(accumulate((each[0] for each in spans), max))
+        self._lo = list(accumulate((each[2] - tolerance for each in reversed(spans)), min))[::-1]
+        self._hi = list(accumulate((each[3] + tolerance for each in reversed(spans)), max))[::-1]
+        unknown.sort()
+        self._unknown = [begin for begin, _ in unknown]
+        self._unknown_lo = list(accumulate((low for _, low in unknown), min))
+
+    def bounds(self, since: Moment, until: float) -> tuple[float, float]:
+        """The earliest and the latest end of the term that is in force between these times.
+
+        A term is out of the question only when a renewal that was acknowledged
+        before ``since`` began after the term was given.
+        """
+        low, high = FOREVER, FOREVER
+        known = bisect_left(self._ends, since)
+        start = bisect_left(self._ends, self._last_begin[known - 1]) if known else 0
+        if start < len(self._ends):
+            low, high = self._lo[start], self._hi[start]
+        late = bisect_right(self._unknown, until)
+        if late:
+            low, high = min(low, self._unknown_lo[late - 1]), FOREVER
+        return low, high
+
+    def earliest_end(self, since: Moment) -> float:
+        """The earliest moment after ``since`` at which the licence may be out of its term."""
+        return min(self.bounds(since, FOREVER)[0], FOREVER)

@@ -1,0 +1,229 @@
+"""``prove``: every defect of the reference server is found, and the sound server is accused of nothing.
+
+Each defect is hunted in the simulated world, in a process of its own, first with
+little effort and then with more. It is *killed* when its own promise is broken;
+what else broke stands in its row of the matrix. Then the sound server runs under
+many seeds: every accusation is a false alarm.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from licensing_harness.checkers.judge import ALL_PROMISES, judge_story
+from licensing_harness.clock import RealClock
+from licensing_harness.commands.gate import environment, pytest_command
+from licensing_harness.config import Config, resolve
+from licensing_harness.errors import HarnessError, UsageError
+from licensing_harness.history import HistoryReader
+from licensing_harness.run import HISTORY, need_server_extra
+from licensing_harness.verdict import Exit, Verdict
+from licensing_harness.vocabulary import Cap
+
+_DEFECTS: Final = "reference_server.defects"
+"""Named, not imported: the harness and the server that it judges share no code."""
+
+_SEED: Final = 20_261_125
+"""Fixed, so that two runs prove the same."""
+
+_EFFORTS: Final = {"smoke": ("smoke",), "ci": ("smoke", "ci"), "nightly": ("smoke", "ci", "nightly")}
+_JUDGED: Final = frozenset({int(Exit.HELD), int(Exit.BROKEN), int(Exit.UNDECIDED)})
+
+
+@dataclass(kw_only=True, slots=True)
+class Proof:
+    """What became of one defect. ``examples`` is how many stories it took to find it, 0 when it was not."""
+
+    name: str
+    promise: str
+    broken: list[str]
+    killed: bool
+    examples: int
+    seconds: float
+
+
+def run(*, names: list[str], seeds: int, jobs: int, depth: str) -> int:
+    """Prove, print the matrix, write ``.licensing/prove.json``. Raises UsageError or HarnessError."""
+    if depth not in _EFFORTS:
+        message = f"--depth {depth!r} is none of {', '.join(_EFFORTS)}"
+        raise UsageError(message)
+    defects = _chosen(names)
+    console = Console(highlight=False)
+    state = Path.cwd() / ".licensing"
+    directory = state / "prove"
+    shutil.rmtree(directory, ignore_errors=True)
+    progress = _Progress(console)
+    with ThreadPoolExecutor(jobs) as pool:
+        hunts = {
+            name: pool.submit(_hunt, name, promise, directory, _EFFORTS[depth], progress)
+            for name, promise in defects.items()
+        }
+        clean = [
+            pool.submit(_clean, number, share, first, directory, progress)
+            for number, (first, share) in enumerate(_shares(seeds, jobs))
+        ]
+        proofs = [_result(hunt, hunts.values(), clean) for hunt in hunts.values()]
+        accused = [name for each in clean for name in _result(each, hunts.values(), clean)]
+    shutil.rmtree(directory, ignore_errors=True)
+    state.mkdir(parents=True, exist_ok=True)
+    report = {
+        "defects": [asdict(proof) for proof in proofs],
+        "clean_runs": seeds,
+        "false_alarms": len(accused),
+    }
+    (state / "prove.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return _show(console, proofs, seeds, accused)
+
+
+def defects_of_the_server() -> dict[str, str]:
+    """Every defect's name, and the promise that it breaks. Raises UsageError without the server extra."""
+    need_server_extra()
+    found = importlib.import_module(_DEFECTS).DEFECTS
+    return {str(name): str(defect.promise) for name, defect in found.items()}
+
+
+def _chosen(names: list[str]) -> dict[str, str]:
+    known = defects_of_the_server()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        message = f"no defect {', '.join(unknown)}; there are {', '.join(known)}"
+        raise UsageError(message)
+    return {name: known[name] for name in names or known}
+
+
+def _shares(seeds: int, jobs: int) -> Iterator[tuple[int, int]]:
+    """``seeds`` in parts: first number and count of each."""
+    part = -(-seeds // jobs) if seeds else 0
+    for first in range(0, seeds, part or 1):
+        yield first, min(part, seeds - first)
+
+
+def _result(one: Future[Any], *others: Any) -> Any:
+    try:
+        return one.result()
+    except BaseException:
+        for group in others:
+            for each in group:
+                each.cancel()
+        raise
+
+
+class _Progress:
+    """One line for each thing that is over; several threads speak."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lock = threading.Lock()
+
+    def say(self, text: str) -> None:
+        with self._lock:
+            self._console.print(text, soft_wrap=True)
+
+
+# One defect --------------------------------------------------------------------------------------
+
+
+def _hunt(name: str, promise: str, directory: Path, efforts: tuple[str, ...], progress: _Progress) -> Proof:
+    clock = RealClock()
+    proof = Proof(name=name, promise=promise, broken=[], killed=False, examples=0, seconds=0.0)
+    examples = 0
+    for depth in efforts:
+        where = directory / name / depth
+        result = _judged({"defect": name, "depth": depth, "seed": _SEED}, where)
+        proof.broken = sorted(each["id"] for each in result["promises"] if each["verdict"] == Verdict.BROKEN)
+        found = _stories_until(promise, where / "runs" / "latest" / HISTORY)
+        if promise in proof.broken:
+            proof.killed, proof.examples = True, examples + found
+            break
+        examples += found
+    proof.seconds = round(clock.now(), 1)
+    mark = "[green]killed[/green]" if proof.killed else "[red]survived[/red]"
+    progress.say(f"{name}: {mark}, {proof.seconds:.0f} s")
+    return proof
+
+
+def _stories_until(promise: str, history: Path) -> int:
+    """How many stories the scenario that broke ``promise`` first needed; all of them when none did."""
+    reader = HistoryReader(history)
+    capabilities = frozenset(Cap(cap) for cap in reader.header.capabilities)
+    told: dict[str, int] = {}
+    for story in reader:
+        told[story.scenario] = told.get(story.scenario, 0) + 1
+        judgement = judge_story(story, reader.contract, capabilities)
+        if any(violation.promise == promise for violation in judgement.violations):
+            return told[story.scenario]
+    return sum(told.values())
+
+
+def _clean(number: int, count: int, first: int, directory: Path, progress: _Progress) -> list[str]:
+    """The promises that the sound server was accused of, one entry an accusation."""
+    where = directory / f"clean-{number}"
+    result = _judged({"seeds": count, "seed": _SEED + first, "depth": "smoke"}, where)
+    accused = [f"{each['promise']} in {each['scenario']}" for each in result["findings"]]
+    progress.say(f"sound server, {count} seeds: {len(accused)} false alarms")
+    return accused
+
+
+def _judged(asked: dict[str, Any], report: Path) -> dict[str, Any]:
+    """Run the scenarios in the simulated world; their ``result.json``. Raises HarnessError."""
+    config = _settings({**asked, "world": "simulated", "report": str(report)})
+    command = pytest_command(config, ["-q"], verbose=False)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)  # noqa: S603
+    path = report / "runs" / "latest" / "result.json"
+    if done.returncode not in _JUDGED or not path.is_file():
+        said = (done.stdout + done.stderr).strip().splitlines()[-8:]
+        message = f"the run for {asked} ended with exit code {done.returncode}: {' | '.join(said)}"
+        raise HarnessError(message)
+    return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+def _settings(values: dict[str, Any]) -> Config:
+    """Only these: what the user's files say of their own target is not for us."""
+    return resolve(command_line={name.replace("-", "_"): value for name, value in values.items()})
+
+
+# The screen --------------------------------------------------------------------------------------
+
+
+def _show(console: Console, proofs: list[Proof], seeds: int, accused: list[str]) -> int:
+    families: dict[str, list[str]] = {}
+    for each in ALL_PROMISES:
+        families.setdefault(each.family, []).append(each.id)
+    table = Table("defect", "breaks", "killed", box=None, pad_edge=False, header_style="bold")
+    table.add_column("examples", justify="right")
+    table.add_column("seconds", justify="right")
+    for family in families:
+        table.add_column(family, no_wrap=True)
+    for proof in proofs:
+        cells = [
+            "".join(each[-1] if each in proof.broken else "[dim]·[/dim]" for each in ids) for ids in families.values()
+        ]
+        mark = "[green]yes[/green]" if proof.killed else "[red]NO[/red]"
+        found = str(proof.examples) if proof.killed else "-"
+        table.add_row(proof.name, proof.promise, mark, found, f"{proof.seconds:.1f}", *cells)
+    console.print(table)
+    survivors = [proof.name for proof in proofs if not proof.killed]
+    console.print(
+        f"{len(proofs) - len(survivors)} of {len(proofs)} defects killed by their own promise", soft_wrap=True
+    )
+    if survivors:
+        console.print(f"[red]survived:[/red] {', '.join(survivors)}", soft_wrap=True)
+    if seeds:
+        console.print(f"sound server: {len(accused)} false alarms in {seeds} runs", soft_wrap=True)
+        for each in dict.fromkeys(accused):
+            console.print(f"  [red]✗[/red] {each}", soft_wrap=True)
+    code = Exit.BROKEN if survivors or accused else Exit.HELD
+    console.print(f"wrote .licensing/prove.json   exit {int(code)}")
+    return int(code)

@@ -1,0 +1,87 @@
+"""``replay``: a case told again, and judged again."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from licensing_harness.case import Case, find_case, read_case
+from licensing_harness.clock import RealClock
+from licensing_harness.commands.gate import configured
+from licensing_harness.config import Config, Value
+from licensing_harness.errors import CleanUpIncomplete, HarnessError
+from licensing_harness.run import Run, new_place
+from licensing_harness.suite import Campaign
+from licensing_harness.verdict import Exit
+
+_FROM_CASE: Final = ("target", "adapter", "control", "defect")
+
+
+def run(name: str, given: Mapping[str, Any], *, rounds: int) -> int:
+    """Replay a case; returns 1 when its promise broke again, 0 when it held, 10 when nothing was proved.
+
+    Raises UsageError for a case that can't be read, and what worlds raise.
+    """
+    asked = configured(given)
+    path = find_case(name, Path.cwd() / asked.report)
+    case = read_case(path)
+    config = _settings(case, asked)
+    rounds = 1 if case.world == "simulated" else rounds
+    shown, tried = 0, 0
+    for number in range(1, rounds + 1):
+        found = _once(case, config, path.parent.parent / "replays", number)
+        tried = number
+        if found is None:
+            return _say(f"{case.id}: the promise could not be tried: its story gave no occasion to break it", 10)
+        if found:
+            shown += 1
+            sys.stdout.write(f"{found}\n")
+            break
+        if rounds > 1:
+            sys.stdout.write(f"round {number} of {rounds}: held\n")
+            sys.stdout.flush()
+    if case.world == "live":
+        sys.stdout.write(f"{shown} of {tried}\n")
+    if shown:
+        return _say(f"{case.promise} is broken again", Exit.BROKEN)
+    return _say(f"{case.promise} held this time: it did not break again in {tried} of {tried} rounds", Exit.HELD)
+
+
+def _settings(case: Case, asked: Config) -> Config:
+    """The case's own target, unless another was asked for."""
+    values = {option.name: value for option, value in asked if asked.given(option.name)}
+    if "target" not in values:
+        for name in _FROM_CASE:
+            stated = getattr(case, name)
+            if stated is not None and name not in values:
+                values[name] = Value(stated, f"case {case.id}")
+    return Config(values, asked.secrets)
+
+
+def _once(case: Case, config: Config, directory: Path, number: int) -> str | None:
+    """The finding as text, empty when the promise held, None when there was no occasion."""
+    place = new_place(config, invoked_in=Path.cwd(), clock=RealClock())
+    place = dataclasses.replace(place, directory=str(directory / f"{place.run}-{number}"), seed=case.seed)
+    it = Run(config, place)
+    try:
+        campaign = Campaign(it, case.world, scenario=case.scenario, tries=(case.promise,))
+        story = campaign.story(seed=case.story_seed)
+        for step in case.plan:
+            story.perform(step)
+        campaign.judge()
+        if campaign.worst is None:
+            return "" if campaign.occasions[case.promise] else None
+        violation, history = campaign.worst
+        return campaign.explain(violation, history)
+    finally:
+        troubles = it.close()
+        if troubles and not isinstance(sys.exc_info()[1], HarnessError):
+            raise CleanUpIncomplete("; ".join(map(str, troubles)))
+
+
+def _say(text: str, code: int) -> int:
+    sys.stdout.write(f"{text} (exit {int(code)})\n")
+    return int(code)

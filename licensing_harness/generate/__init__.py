@@ -1,0 +1,1 @@
+"""What is tried: attacks, populations, troubles, and stories that Hypothesis makes up."""

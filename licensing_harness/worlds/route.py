@@ -1,0 +1,177 @@
+"""How live clients reach their target: a loopback port each, and Toxiproxy between when there is an outage.
+
+    client -> its own link (cuts, counts) -> [Toxiproxy's proxy (toxics)] -> target
+
+Toxiproxy joins the route when the first outage asks for it, and stays.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import ExitStack
+from typing import Final
+
+from licensing_harness.clock import Clock
+from licensing_harness.errors import CleanUpIncomplete, HarnessError, NotRun
+from licensing_harness.faults.outage import Outage
+from licensing_harness.faults.server import FaultServer, find_server
+from licensing_harness.faults.toxiproxy import ToxiproxyClient
+from licensing_harness.faults.wire import Address, Cut, Proxy, Wire
+from licensing_harness.target.guard import Endpoint, check_target
+
+_TLS: Final = "needs plain HTTP: the fault proxy can't see into TLS"
+
+
+class Link:
+    """One client's own port to the target. Without a wire (https) it is the target itself."""
+
+    def __init__(self, endpoint: Endpoint, wire: Wire, proxy: Proxy | None) -> None:
+        self._endpoint = endpoint
+        self._wire = wire
+        self._proxy = proxy
+
+    @property
+    def url(self) -> str:
+        """The base URL for this client."""
+        if self._proxy is None:
+            return self._endpoint.url
+        return f"http://127.0.0.1:{self._proxy.listen[1]}{self._endpoint.path}"
+
+    def arm(self, what: Cut) -> None:
+        """Cut the next request or its answer. Raises NotRun where the wire can't be cut."""
+        proxy = self._cuttable()
+        self._wire.call(lambda: proxy.arm(what))
+
+    def disarm(self) -> int:
+        """Forget the cut; how often it was met."""
+        proxy = self._cuttable()
+        return self._wire.call(proxy.disarm)
+
+    def drop(self) -> None:
+        """Close the client's connections, so that a call that hangs on one ends."""
+        if self._proxy is not None:
+            self._wire.call(self._proxy.drop)
+
+    @property
+    def requests(self) -> int:
+        """How many requests the client began to send."""
+        return 0 if self._proxy is None else self._proxy.requests
+
+    def lead(self, upstream: Address) -> None:
+        """From now on lead to ``upstream``."""
+        proxy = self._cuttable()
+
+        def turn() -> None:
+            proxy.upstream = upstream
+            proxy.drop()
+
+        self._wire.call(turn)
+
+    def _cuttable(self) -> Proxy:
+        if self._proxy is None:
+            raise NotRun(_TLS)
+        return self._proxy
+
+
+class Route:
+    """All links of a run, and the Toxiproxy between them and the target once there was an outage."""
+
+    def __init__(
+        self, endpoint: Endpoint, *, faults: str, allow: tuple[str, ...], seed: int, tag: str, clock: Clock
+    ) -> None:
+        self._endpoint = endpoint
+        self._faults = faults
+        self._allow = allow
+        self._name = "licensing-" + re.sub(r"[^A-Za-z0-9._-]", "-", tag)
+        self._clock = clock
+        self._upstream: Address = (endpoint.address, endpoint.port)
+        self._links: list[Link] = []
+        self._server: FaultServer | None = None
+        self._client: ToxiproxyClient | None = None
+        self._wire = Wire(seed=seed)
+
+    def link(self, name: str) -> Link:
+        """A new client's link."""
+        proxy = None
+        if self._endpoint.scheme == "http":
+            proxy = self._wire.open(name=name, upstream=self._upstream)
+        link = Link(self._endpoint, self._wire, proxy)
+        self._links.append(link)
+        return link
+
+    @property
+    def requests(self) -> int:
+        """How many requests all clients began to send."""
+        return sum(link.requests for link in self._links)
+
+    @property
+    def open(self) -> bool:
+        """Whether Toxiproxy is part of the route."""
+        return self._server is not None
+
+    @property
+    def kind(self) -> str:
+        """Which Toxiproxy it is."""
+        return "" if self._server is None else self._server.kind
+
+    def open_toxiproxy(self) -> None:
+        """Put Toxiproxy between the links and the target; closes the clients' connections.
+
+        Raises NotRun for https and when faults are off, UsageError and
+        HarnessError when there is no usable Toxiproxy.
+        """
+        if self._server is not None:
+            return
+        if self._endpoint.scheme != "http":
+            raise NotRun(_TLS)
+        if "://" in self._faults:
+            check_target(self._faults, allow=self._allow)
+        with ExitStack() as undo:
+            server = undo.enter_context(find_server(self._faults, self._wire, self._clock))
+            client = undo.enter_context(server.client())
+            host = f"[{self._upstream[0]}]" if ":" in self._upstream[0] else self._upstream[0]
+            listening = client.create(name=self._name, upstream=f"{host}:{self._upstream[1]}").listen
+            undo.callback(client.destroy, self._name)
+            self._upstream = (server.address[0], int(listening.rpartition(":")[2]))
+            for link in self._links:
+                link.lead(self._upstream)
+            undo.pop_all()
+        self._server, self._client = server, client
+
+    def outage(self, kind: str, *, stream: str, toxicity: float, attributes: dict[str, int]) -> Outage:
+        """An outage of the whole wire, not yet set."""
+        if self._server is None or self._client is None:
+            message = "Toxiproxy is not part of the route yet"
+            raise HarnessError(message)
+        return Outage(
+            self._server,
+            self._client,
+            self._name,
+            kind,
+            stream=stream,
+            toxicity=toxicity,
+            attributes=attributes,
+        )
+
+    def drop(self) -> None:
+        """Close every client's connections: new ones meet what was set since."""
+        for link in self._links:
+            link.drop()
+
+    def close(self) -> None:
+        """Remove our proxy from Toxiproxy, and end what we started.
+
+        Raises CleanUpIncomplete when something could not be removed.
+        """
+        with ExitStack() as stack:
+            stack.callback(self._wire.close)
+            if self._server is not None and self._client is not None:
+                stack.callback(self._server.close)
+                stack.callback(self._client.close)
+                server, client = self._server, self._client
+                self._server = self._client = None
+                try:
+                    client.destroy(self._name)
+                except HarnessError as error:
+                    message = f"the proxy {self._name} is still in Toxiproxy ({server.kind}): {error}"
+                    raise CleanUpIncomplete(message) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import pytest
+
 from licensing_harness.clock import Clock
 from licensing_harness.errors import UsageError
 from licensing_harness.generate.openapi_fuzz import fuzz

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from licensing_harness.suite import ATTACKS, Cap, NotRun, Story
 
 FORGED = [attack.id for attack in ATTACKS.values() if not attack.needs_signer]

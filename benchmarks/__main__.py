@@ -82,7 +82,7 @@ def figure(value: float | None) -> str:
 
 def show(rows: Sequence[Row], absent: Sequence[tuple[str, str]]) -> None:
     """The table, and what is not in it."""
-    console = Console()
+    console = Console(width=100)
     table = Table("row", "value", "unit", "baseline", "ratio", "bar")
     for row in rows:
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"

@@ -12,7 +12,7 @@ import os
 import statistics
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 Row = dict[str, Any]
 
@@ -69,9 +69,12 @@ def row(name: str, value: float, unit: str, baseline: float | None = None, ratio
     return {"name": name, "value": value, "unit": unit, "baseline": baseline, "ratio": ratio}
 
 
-def in_turns(rounds: int, contenders: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
+Figure = TypeVar("Figure")
+
+
+def in_turns(rounds: int, contenders: Mapping[str, Callable[[], Figure]]) -> dict[str, list[Figure]]:
     """Each contender once a round, in an order that rotates, so that a noisy moment hits all alike."""
-    figures: dict[str, list[float]] = {name: [] for name in contenders}
+    figures: dict[str, list[Figure]] = {name: [] for name in contenders}
     names = list(contenders)
     for number in range(rounds):
         turn = number % len(names)

@@ -8,6 +8,7 @@ prints its address as JSON, as the server does.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -67,7 +68,7 @@ def main(kind: str) -> None:
         ws="none",
         server_header=False,
     )
-    print(json.dumps({"url": f"http://127.0.0.1:{listener.getsockname()[1]}"}), flush=True)
+    print(json.dumps({"url": f"http://127.0.0.1:{listener.getsockname()[1]}", "pid": os.getpid()}), flush=True)
     uvicorn.Server(config).run(sockets=[listener])
 
 

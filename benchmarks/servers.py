@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -120,6 +121,12 @@ def serving(core: int, *command: str) -> Iterator[dict[str, Any]]:
                 process.wait()
             if process.stdout is not None:
                 process.stdout.close()
+
+
+def cpu_seconds(pid: int) -> float:
+    """The processor time that a process has used: what others do on its core is not in it."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager

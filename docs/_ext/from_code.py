@@ -39,7 +39,7 @@ def options() -> str:
 
 def promises() -> str:
     """Every promise by family, with what it needs and what proves that it was tried."""
-    from licensing_harness.checkers.judge import PROMISES
+    from licensing_harness.checkers.judge import ALL_PROMISES
 
     return table(
         ["id", "promise", "needs", "undecided without"],
@@ -50,7 +50,7 @@ def promises() -> str:
                 ", ".join([*(f"`{cap.value}`" for cap in sorted(each.needs)), *(f"`{n}=`" for n in each.numbers)]),
                 each.control,
             ]
-            for each in PROMISES
+            for each in ALL_PROMISES
         ],
     )
 

@@ -199,8 +199,8 @@ def _settings(values: dict[str, Any]) -> Config:
 
 def _show(console: Console, proofs: list[Proof], seeds: int, accused: list[str]) -> int:
     families: dict[str, list[str]] = {}
-    for each in ALL_PROMISES:
-        families.setdefault(each.family, []).append(each.id)
+    for promise in ALL_PROMISES:
+        families.setdefault(promise.family, []).append(promise.id)
     table = Table("defect", "breaks", "killed", box=None, pad_edge=False, header_style="bold")
     table.add_column("examples", justify="right")
     table.add_column("seconds", justify="right")

@@ -10,6 +10,7 @@ licensing_harness.load`` does it. Everybody else starts that process through
 ``checkin``             the profile: what a customer's devices do
 ``lane``                one client: an adapter object, its calls recorded one by one
 ``blocking``            ``target.http`` over a blocking socket, for ``async def`` verbs
+``plan``                what a run is asked to do
 ``measures``            samples, percentiles and thresholds
 ======================  ==============================================================
 """

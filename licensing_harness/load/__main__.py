@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 if TYPE_CHECKING:
     from licensing_harness.generate.loadrun import LoadResult
-    from licensing_harness.load.run import LoadPlan
     from licensing_harness.target.adapter import Adapter
 
 _LOOPBACK: Final = ("localhost", "127.*", "::1")
@@ -75,16 +74,10 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; the exit code. Errors are one line on stderr."""
     options = _parser().parse_args(arguments)
-    try:
-        importlib.import_module("locust")  # first of all: it patches sockets, locks and sleep for gevent
-    except ModuleNotFoundError:
-        sys.stderr.write("error: load runs need Locust: pip install 'licensing-harness[load]'\n")
-        return 4
     from licensing_harness.errors import HarnessError
-    from licensing_harness.load.run import run
 
     try:
-        result = run(_plan(options))
+        result = _run(options)
     except HarnessError as error:
         sys.stderr.write(f"error: {error}".replace("\n", " ") + "\n")
         return error.exit_code
@@ -92,12 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return result.exit_code
 
 
-def _plan(options: argparse.Namespace) -> LoadPlan:
+def _run(options: argparse.Namespace) -> LoadResult:
+    """Check everything that can be checked without Locust, import it, import the adapter, and run."""
     from licensing_harness.entropy import fresh_token
     from licensing_harness.errors import GuardRefused, UsageError
-    from licensing_harness.load.blocking import address
     from licensing_harness.load.measures import DEFAULT_THRESHOLDS, parse_threshold
-    from licensing_harness.load.run import PROFILES, LoadPlan
+    from licensing_harness.load.plan import PROFILES, LoadPlan, address
 
     if options.profile not in PROFILES:
         message = f"--profile: there is no profile {options.profile!r}; choose from {', '.join(PROFILES)}"
@@ -106,7 +99,15 @@ def _plan(options: argparse.Namespace) -> LoadPlan:
     if not any(fnmatch.fnmatch(host, glob) for glob in (*_LOOPBACK, *options.allow_host)):
         message = f"{host} is not loopback; add --allow-host {host} if you may load it"
         raise GuardRefused(message)
-    return LoadPlan(
+    thresholds = tuple(map(parse_threshold, options.threshold or DEFAULT_THRESHOLDS))
+    try:
+        importlib.import_module("locust")  # before any adapter: it patches sockets, locks and sleep for gevent
+    except ModuleNotFoundError as error:
+        message = f"load runs need Locust ({error}): pip install 'licensing-harness[load]'"
+        raise UsageError(message) from error
+    from licensing_harness.load.run import run
+
+    plan = LoadPlan(
         profile=options.profile,
         url=options.url,
         adapter=_adapter(options.adapter),
@@ -121,10 +122,11 @@ def _plan(options: argparse.Namespace) -> LoadPlan:
         prefix=options.prefix,
         scenario=options.scenario,
         tries=tuple(options.tries),
-        thresholds=tuple(map(parse_threshold, options.threshold or DEFAULT_THRESHOLDS)),
+        thresholds=thresholds,
         most_requests=options.max_requests,
         secrets=_secrets() if options.secrets_from_env else {},
     )
+    return run(plan)
 
 
 def _secrets() -> dict[str, str]:

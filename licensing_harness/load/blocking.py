@@ -18,10 +18,10 @@ from typing import Any, Final, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 from licensing_harness.errors import UsageError
+from licensing_harness.load.plan import PORTS, address
 from licensing_harness.target.adapter import Reply
 from licensing_harness.vocabulary import Answer
 
-_PORTS: Final = {"http": 80, "https": 443}
 _SAFE: Final = "/?:@&=+$,;~!*'()%[]"
 """Left as they are in the path that an adapter gives: what RFC 3986 allows there, and escapes."""
 
@@ -63,23 +63,6 @@ class BlockingResponse:
     def json(self) -> Any:
         """The body as JSON; raises json.JSONDecodeError when it is none."""
         return stdlib_json.loads(self.content)
-
-
-def address(url: str) -> tuple[str, str, int, str]:
-    """Scheme, host, port and path prefix of a base URL.
-
-    Raises UsageError for anything but http and https.
-    """
-    parts = urlsplit(url)
-    try:
-        port = parts.port or _PORTS[parts.scheme]
-    except (KeyError, ValueError):
-        parts = parts._replace(netloc="")
-        port = 0
-    if not parts.hostname:
-        message = f"{url!r} is no http:// or https:// URL"
-        raise UsageError(message)
-    return parts.scheme, parts.hostname, port, parts.path.rstrip("/")
 
 
 class BlockingHttp:
@@ -157,7 +140,7 @@ class BlockingHttp:
             return
         except (OSError, ValueError):  # ValueError: TLS sockets can't peek, so they are taken as they are
             sock.settimeout(patience)
-            if self._connection.default_port == _PORTS["https"]:
+            if self._connection.default_port == PORTS["https"]:
                 return
         self._connection.close()  # readable while idle: closed by the target, or out of step
 

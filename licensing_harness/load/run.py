@@ -10,8 +10,6 @@ import csv
 import signal
 import socket
 import threading
-from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar, Final
 
@@ -28,41 +26,17 @@ from licensing_harness.errors import HarnessError, TargetNotReady, UsageError
 from licensing_harness.generate.loadrun import LoadResult
 from licensing_harness.generate.populations import load_names
 from licensing_harness.history import Header, HistoryWriter, Operation
-from licensing_harness.load.blocking import address
 from licensing_harness.load.checkin import Left, Team, TeamLane, teams_for
 from licensing_harness.load.lane import Bench
-from licensing_harness.load.measures import Threshold, exit_code, judged
+from licensing_harness.load.measures import exit_code, judged
+from licensing_harness.load.plan import LoadPlan, address
 from licensing_harness.masking import Masker
-from licensing_harness.target.adapter import Adapter, Http, Target
+from licensing_harness.target.adapter import Http, Target
 from licensing_harness.verdict import Exit, worst
 from licensing_harness.vocabulary import Outcome
 
-PROFILES: Final = ("checkin",)
 _END: Final = 2.0
 """Seconds beyond an adapter's timeout that calls under way have to end."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LoadPlan:
-    """What to run. Times are seconds; ``spawn_rate`` is users a second."""
-
-    profile: str
-    url: str
-    adapter: type[Adapter]
-    report: Path
-    users: int
-    spawn_rate: float
-    seconds: float
-    pause: float
-    timeout: float
-    seed: int
-    tag: str
-    prefix: str
-    scenario: str
-    tries: tuple[str, ...]
-    thresholds: tuple[Threshold, ...]
-    most_requests: int
-    secrets: dict[str, str]
 
 
 class Refused(Exception):

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 import pytest
 
 from licensing_harness.errors import UsageError
-from licensing_harness.load.blocking import BlockingHttp, BlockingResponse, address, finish
+from licensing_harness.load.blocking import BlockingHttp, BlockingResponse, finish
+from licensing_harness.load.plan import address
 from licensing_harness.vocabulary import Allowed
 
 YES = b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\nX-Mark: here\r\n\r\n{"yes": 1}'

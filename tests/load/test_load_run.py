@@ -68,55 +68,85 @@ def _judged(stories: Iterable[StoryHistory]) -> list[StoryJudgement]:
     return [judge_story(story, ToyAdapter.contract, frozenset(ToyAdapter.capabilities)) for story in stories]
 
 
-def test_a_clean_run_holds_and_tries_what_it_claims(tmp_path: Path) -> None:
-    """Seats were contended, revokes were followed, nothing was broken, and the threshold is held."""
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> LoadOutcome:
+    """A run against a sound target."""
+    directory = tmp_path_factory.mktemp("clean")
     with serving(Toy()) as url:
-        outcome = _run(url, tmp_path, prefix="gw0-load-", scenario="load/checkin", tries=("SEA-001", "REV-001"))
-    judgements = _judged(outcome.stories)
+        return _run(url, directory, prefix="gw0-load-", scenario="load/checkin", tries=("SEA-001", "REV-001"))
 
-    assert outcome.result.exit_code == 0
+
+def test_a_clean_run_holds_and_tries_what_it_claims(clean: LoadOutcome) -> None:
+    """Seats were contended, revokes were followed, and nothing was broken."""
+    judgements = _judged(clean.stories)
+
     assert not [violation for each in judgements for violation in each.violations]
-    assert all(sum(each.occasions[promise] for each in judgements) for promise in ("SEA-001", "REV-001", "VAL-005"))
-    assert all(story.complete and story.story.startswith("gw0-load-") for story in outcome.stories)
-    assert all((story.world, story.tries) == ("live", ("SEA-001", "REV-001")) for story in outcome.stories)
-    assert outcome.result.requests == sum(len(story.operations) for story in outcome.stories)
-    (threshold,) = outcome.thresholds
+    for promise in ("SEA-001", "REV-001", "VAL-005"):
+        assert sum(each.occasions.get(promise, 0) for each in judgements)
+    assert any(each.overlaps for each in judgements)
+
+
+def test_stories_are_live_complete_and_named(clean: LoadOutcome) -> None:
+    """They carry what they were asked to, so that they fit into a larger run."""
+    assert all(story.complete and story.story.startswith("gw0-load-") for story in clean.stories)
+    assert {(each.world, each.scenario, each.tries) for each in clean.stories} == {
+        ("live", "load/checkin", ("SEA-001", "REV-001"))
+    }
+    assert len({each.seed for each in clean.stories}) == len(clean.stories)
+    assert clean.result.requests == sum(len(story.operations) for story in clean.stories)
+
+
+def test_the_threshold_is_held_with_its_sample_count(clean: LoadOutcome) -> None:
+    """No unknown among so many, and p95 stands beside the number of samples it is made of."""
+    (threshold,) = clean.thresholds
+
+    assert clean.result.exit_code == 0
     assert (threshold["name"], threshold["verdict"], threshold["value"]) == ("unknown", "held", 0)
-    assert threshold["samples"] == outcome.result.requests
-    assert any(line.startswith("validate") and " p95=" in line and " n=" in line for line in outcome.summary)
+    assert threshold["samples"] == clean.result.requests
+    assert any(line.startswith("validate") and " p95=" in line and " n=" in line for line in clean.summary)
 
 
-def test_over_booking_is_found_under_load(tmp_path: Path) -> None:
-    """A target that looks for a seat and takes it without looking again is accused, by the same checker."""
-    with serving(Toy(overbooks=True)) as url:
-        outcome = _run(url, tmp_path)
-    broken = {violation.promise for each in _judged(outcome.stories) for violation in each.violations}
-
-    assert "SEA-001" in broken
-    assert not broken & {"REV-001", "VAL-005"}
-
-
-def test_one_lane_never_has_two_calls_under_way(tmp_path: Path) -> None:
+def test_one_lane_never_has_two_calls_under_way(clean: LoadOutcome) -> None:
     """Every client's calls follow one another, also the vendor's."""
-    with serving(Toy()) as url:
-        outcome = _run(url, tmp_path, seconds=1)
-
-    for story in outcome.stories:
+    for story in clean.stories:
         busy: dict[str, float] = {}
         for operation in story.operations:
             assert operation.begin >= busy.get(operation.client, 0)
             busy[operation.client] = operation.ended
 
 
-def test_too_many_unknowns_miss_the_threshold(tmp_path: Path) -> None:
-    """One call in twenty answered with a 500 is 5 % unknown: exit 11, and no refusal."""
-    with serving(Toy(breaks=20)) as url:
+def test_locust_stays_out_of_this_process(clean: LoadOutcome) -> None:
+    """Starting a load run, and judging it, imports neither Locust nor gevent."""
+    _judged(clean.stories)
+
+    assert not {"locust", "gevent", "licensing_harness.load.run"} & set(sys.modules)
+
+
+def test_over_booking_is_found_under_load(tmp_path: Path) -> None:
+    """A target that looks for a seat and takes it without looking again is accused, by the same checker."""
+    with serving(Toy(overbooks=True)) as url:
+        outcome = _run(url, tmp_path, seconds=1)
+    broken = {violation.promise for each in _judged(outcome.stories) for violation in each.violations}
+
+    assert "SEA-001" in broken
+    assert not broken & {"REV-001", "VAL-005"}
+
+
+def test_too_many_unknowns_miss_the_threshold_and_leak_no_secret(tmp_path: Path) -> None:
+    """One call in twenty answered with a 500 is 5 % unknown: exit 11, no accusation, and no key in any file."""
+    toy = Toy(breaks=20)
+    with serving(toy) as url:
         outcome = _run(url, tmp_path)
+    written = "".join(path.read_text("utf-8") for path in (tmp_path / "load").iterdir())
 
     assert outcome.result.exit_code == 11
     assert outcome.result.unknown_share == pytest.approx(0.05, abs=0.01)
     assert outcome.result.thresholds[0].verdict is Verdict.BROKEN
     assert not [violation for each in _judged(outcome.stories) for violation in each.violations]
+    assert '"customer"' in written
+    assert SECRET not in written
+    assert toy.licences
+    assert not [key for key in toy.licences if key in written]
 
 
 def test_a_threshold_without_samples_is_undecided(tmp_path: Path) -> None:
@@ -156,27 +186,6 @@ def test_a_bug_of_the_adapter_ends_the_run_and_names_its_line(tmp_path: Path) ->
         _run(url, tmp_path, "test_load_run:BuggyAdapter")
 
     assert type(caught.value) is HarnessError
-
-
-def test_no_secret_is_in_any_output(tmp_path: Path) -> None:
-    """Keys and tokens are in none of the files of a run, and the made-up names are."""
-    toy = Toy(breaks=9)
-    with serving(toy) as url:
-        _run(url, tmp_path, seconds=1)
-    written = "".join(path.read_text("utf-8") for path in (tmp_path / "load").iterdir())
-
-    assert '"customer"' in written
-    assert SECRET not in written
-    assert toy.licences
-    assert not [key for key in toy.licences if key in written]
-
-
-def test_locust_stays_out_of_this_process(tmp_path: Path) -> None:
-    """Starting a load run, and judging it, imports neither Locust nor gevent."""
-    with serving(Toy()) as url:
-        _run(url, tmp_path, seconds=0.3)
-
-    assert not {"locust", "gevent", "licensing_harness.load.run"} & set(sys.modules)
 
 
 def test_without_the_extra_nothing_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

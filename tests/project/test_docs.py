@@ -180,6 +180,14 @@ def test_every_command_is_documented() -> None:
     assert [name for name in commands() if f"licensing-harness {name}" not in text] == []
 
 
+def test_the_readme_shows_the_adapter_of_the_documentation() -> None:
+    """The adapter is one file; the README repeats it, and it has about thirty lines."""
+    adapter = (ROOT / "docs" / "how-to" / "lockbox_adapter.py").read_text()
+
+    assert adapter in [block.text for block in blocks(ROOT / "README.md")]
+    assert len([line for line in adapter.splitlines() if line.strip()]) <= 32
+
+
 def test_every_exit_code_has_a_meaning_in_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     """The table of exit codes covers them all, worst first."""
     monkeypatch.syspath_prepend(ROOT / "docs" / "_ext")

@@ -34,8 +34,9 @@ GAPS: Final = (0.0, 0.001, 0.002, 0.010, 0.050)
 """Seconds between steps: the sizes at which calls overlap in different ways."""
 
 _CHANCES: Final = 2**16
-_RECENT: Final = 2
-"""Rules speak of the newest licence, or of one of so many before it: races live on fresh ones."""
+_RECENT: Final = range(3)
+WHICH: Final = st.sampled_from(_RECENT)
+"""Which licence a rule speaks of: the newest, or one of the two before it. Races live on fresh ones."""
 
 _ALWAYS: Final = frozenset({"issue"})
 _NEEDS: Final = {method: cap for cap, methods in METHODS.items() for method in methods}
@@ -140,6 +141,11 @@ class LicensingMachine(RuleBasedStateMachine):
         labels = () if self.story is None else self.story.labels
         return labels[-1 - min(which, len(labels) - 1)] if labels else ""
 
+    def wait_leases(self, part: float) -> bool:
+        """Let this part of a lease pass; False where no lease is stated or the story has waited enough."""
+        lease = None if self.story is None else self.story.contract.lease
+        return lease is not None and self._advance(part * lease)
+
     def able(self, verb: str) -> bool:
         """Whether the target can do this."""
         return verb in _ALWAYS or (self.story is not None and _NEEDS.get(verb) in self.story.capabilities)
@@ -186,15 +192,21 @@ class LicensingMachine(RuleBasedStateMachine):
         self.tell("crash", power=power and self.story is not None and self.story.world == "simulated")
 
     def _pause(self, what: tuple[str, float]) -> None:
-        word, seconds = what
+        word, amount = what
         if word == "settle":
             self.tell("settle")
-        elif self.story is not None:
-            if word == "leases":
-                seconds *= self.story.contract.lease or 0.0
-            self._waited += seconds
-            if self._waited <= self.patience.get(self.story.world, float("inf")):
-                self.tell("advance", seconds)
+        elif word == "leases":
+            self.wait_leases(amount)
+        else:
+            self._advance(amount)
+
+    def _advance(self, seconds: float) -> bool:
+        limit = float("inf") if self.story is None else self.patience.get(self.story.world, float("inf"))
+        if self._waited + seconds > limit:
+            return False
+        self._waited += seconds
+        self.tell("advance", seconds)
+        return True
 
     def _may_crash(self) -> bool:
         return self._crashes < self.crashes and self.story is not None and Cap.RESTART in self.story.capabilities
@@ -203,7 +215,6 @@ class LicensingMachine(RuleBasedStateMachine):
     def _rules(cls) -> dict[str, Any]:
         """Make the rules from the class attributes. One draw a rule: drawing is what a step costs."""
         licence = st.sampled_from(list(product(cls.seats, cls.durations, cls.features)))
-        recent = range(_RECENT + 1)
         terms = [term for term in cls.durations if term is not None] or [60.0]
         clients = (VENDOR, *DEVICES) if cls.vendor_verbs else DEVICES
         rules: dict[str, Any] = {
@@ -214,17 +225,17 @@ class LicensingMachine(RuleBasedStateMachine):
         pauses += [("seconds", each) for each in cls.advances] + [("leases", each) for each in cls.leases]
         rules["pause"] = rule(what=st.sampled_from(pauses))(_named("pause", cls._pause))
         if cls.device_verbs:
-            call = st.sampled_from(list(product(DEVICES, _weighted(cls.device_verbs), recent)))
+            call = st.sampled_from(list(product(DEVICES, _weighted(cls.device_verbs), _RECENT)))
             rules["start"] = rule(call=call)(_named("start", cls._start))
         if cls.vendor_verbs:
             asked = [
                 (verb, which, term)
-                for verb, which in product(_weighted(cls.vendor_verbs), recent)
+                for verb, which in product(_weighted(cls.vendor_verbs), _RECENT)
                 for term in (terms if verb == "renew" else [None])
             ]
             rules["vendor"] = rule(call=st.sampled_from(asked))(_named("vendor", cls._vendor))
         if cls.contended:
-            both = st.sampled_from(list(product(cls.contended, recent)))
+            both = st.sampled_from(list(product(cls.contended, _RECENT)))
             rules["contend"] = rule(call=both)(_named("contend", cls._contend))
         if cls.cuts:
             cut = st.sampled_from(list(product(clients, ("request", "answer"))))

@@ -13,9 +13,9 @@ licences in mid-run, and a rule that lets every device do the same thing now.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import product
+from itertools import permutations, product
 from typing import Any, ClassVar, Final
 
 import hypothesis
@@ -85,6 +85,9 @@ class MachineOutcome:
 
 class LicensingMachine(RuleBasedStateMachine):
     """One generated story. Subclass it, and say what is tried; see :class:`SeatsMachine`.
+
+    Besides single calls, ``contend`` lets every device do the same, and ``cross``
+    two clients do two things, to one licence at once.
 
     Verbs are weighted: ``{"activate": 4, "release": 1}``; those that the target
     can't do are left out. All times are seconds. A family may add rules of its
@@ -167,13 +170,15 @@ class LicensingMachine(RuleBasedStateMachine):
         client, verb, which = call
         if self.able(verb):
             self._cut.discard(client)
-            self.tell("start", client, verb, self.label(which))
+            asked = {"duration": self._terms[which % len(self._terms)]} if verb == "renew" else {}
+            self.tell("start", client, verb, self.label(which), **asked)
 
-    def _vendor(self, call: tuple[str, int, float | None]) -> None:
-        verb, which, duration = call
-        if self.able(verb):
-            self._cut.discard(VENDOR)
-            self.tell("start", VENDOR, verb, self.label(which), **({} if duration is None else {"duration": duration}))
+    def _vendor(self, call: tuple[str, int]) -> None:
+        self._start((VENDOR, *call))
+
+    def _cross(self, calls: tuple[tuple[str, str], tuple[str, str]], which: int) -> None:
+        for client, verb in calls:
+            self._start((client, verb, which))
 
     def _contend(self, call: tuple[str, int]) -> None:
         verb, which = call
@@ -211,11 +216,23 @@ class LicensingMachine(RuleBasedStateMachine):
     def _may_crash(self) -> bool:
         return self._crashes < self.crashes and self.story is not None and Cap.RESTART in self.story.capabilities
 
+    @property
+    def _terms(self) -> list[float]:
+        return [term for term in self.durations if term is not None] or [60.0]
+
+    @classmethod
+    def _pairs(cls) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
+        """Two calls of two clients."""
+        for (first, second), verbs in product(permutations(DEVICES, 2), product(cls.device_verbs, repeat=2)):
+            yield (first, verbs[0]), (second, verbs[1])
+        for device, verb, change in product(DEVICES, cls.device_verbs, cls.vendor_verbs):
+            yield (VENDOR, change), (device, verb)
+            yield (device, verb), (VENDOR, change)
+
     @classmethod
     def _rules(cls) -> dict[str, Any]:
         """Make the rules from the class attributes. One draw a rule: drawing is what a step costs."""
         licence = st.sampled_from(list(product(cls.seats, cls.durations, cls.features)))
-        terms = [term for term in cls.durations if term is not None] or [60.0]
         clients = (VENDOR, *DEVICES) if cls.vendor_verbs else DEVICES
         rules: dict[str, Any] = {
             "begin": initialize(chance=st.integers(0, _CHANCES - 1), licence=licence)(_named("begin", cls._begin)),
@@ -228,12 +245,11 @@ class LicensingMachine(RuleBasedStateMachine):
             call = st.sampled_from(list(product(DEVICES, _weighted(cls.device_verbs), _RECENT)))
             rules["start"] = rule(call=call)(_named("start", cls._start))
         if cls.vendor_verbs:
-            asked = [
-                (verb, which, term)
-                for verb, which in product(_weighted(cls.vendor_verbs), _RECENT)
-                for term in (terms if verb == "renew" else [None])
-            ]
-            rules["vendor"] = rule(call=st.sampled_from(asked))(_named("vendor", cls._vendor))
+            both = st.sampled_from(list(product(_weighted(cls.vendor_verbs), _RECENT)))
+            rules["vendor"] = rule(call=both)(_named("vendor", cls._vendor))
+        pairs = list(cls._pairs())
+        if pairs:
+            rules["cross"] = rule(calls=st.sampled_from(pairs), which=WHICH)(_named("cross", cls._cross))
         if cls.contended:
             both = st.sampled_from(list(product(cls.contended, _RECENT)))
             rules["contend"] = rule(call=both)(_named("contend", cls._contend))

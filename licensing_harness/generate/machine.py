@@ -312,15 +312,15 @@ def run_machine(
     seed: int,
     judge: Judge,
     on_story: Judge = lambda _: None,
-    shrink: bool = True,
+    shrink: bool | None = None,
     outcome: MachineOutcome | None = None,
 ) -> MachineOutcome:
     """Tell up to ``examples`` stories of up to ``steps`` steps, and judge each.
 
     ``make_story(seed)`` opens a story; ``judge(history)`` raises PromiseBroken.
-    The first broken promise is shrunk (where chance repeats: not in the live
-    world, pass ``shrink=False`` there) and raised, as the PromiseBroken of the
-    smallest story; ``outcome.failed`` is that story. Two violations are of one
+    The first broken promise is shrunk and raised, as the PromiseBroken of the
+    smallest story; ``outcome.failed`` is that story. Shrinking needs chance that
+    repeats, so by default only simulated stories are shrunk. Two violations are of one
     promise when their texts begin with the same word. Pass an ``outcome`` to
     have it in that case. ``on_story`` sees every story before it is judged.
 
@@ -348,7 +348,7 @@ def run_machine(
         # A violation once recorded stays broken, also if it did not come again.
         if outcome.broken is None:
             raise (outcome.blame or error) from None
-        if shrink:
+        if shrink or (shrink is None and outcome.failed is not None and outcome.failed.world == "simulated"):
             _shrink(make_story, judge, on_story, outcome)
         raise outcome.broken from None
     return outcome

@@ -210,7 +210,8 @@ class Tally:
         if undecided or (verdict is Verdict.UNDECIDED and not self._codes):
             own.append(Exit.UNDECIDED)
         unjudged = sum(each.unjudged for each in self._tried.values())
-        cut = [f"{unjudged} stories were cut short and are not judged"] if unjudged else []
+        many = f"{unjudged} stories were cut short and are not judged"
+        cut = ["1 story was cut short and is not judged"] if unjudged == 1 else [many] if unjudged else []
         return RunResult(
             run=self.header.run,
             harness=self.header.harness,

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from histories import CONTRACT, EVERYTHING, Tape
 
 from licensing_harness.checkers.judge import ALL_PROMISES, judge_story, not_applicable, promise
 from licensing_harness.checkers.tally import Tally, judge, judge_file
 from licensing_harness.errors import CleanUpIncomplete, HarnessError
-from licensing_harness.history import Header, HistoryWriter, Operation, StoryHistory, lines_of, read_history
+from licensing_harness.history import (
+    Fault,
+    Header,
+    HistoryWriter,
+    Operation,
+    Record,
+    StoryHistory,
+    lines_of,
+    read_history,
+)
 from licensing_harness.verdict import RunResult, Verdict
 from licensing_harness.vocabulary import Cap, Contract, FaultKind, Outcome
 
@@ -52,9 +62,7 @@ def test_overlapping_calls_of_one_client_are_an_error_of_the_run() -> None:
     tape.call("activate", "laptop", 1, 1.2)
     tape.call("validate", "laptop", 1.1, 1.3)
 
-    with pytest.raises(
-        HarnessError, match=r"#3 validate of laptop began at 1\.1.*before its #2 activate ended"
-    ) as error:
+    with pytest.raises(HarnessError, match=r"#3 validate of laptop began .*before its #2 activate") as error:
         judge_story(tape.story, CONTRACT, EVERYTHING)
 
     assert error.value.exit_code == 3
@@ -116,7 +124,7 @@ def test_story_cut_short_without_begins_is_counted_and_not_judged() -> None:
     story.announced = False
     result = tallied(story)
 
-    assert result.notes == ["1 stories were cut short and are not judged"]
+    assert result.notes == ["1 story was cut short and is not judged"]
     assert result.exit_code == 10
 
 
@@ -230,7 +238,7 @@ def test_fault_that_no_traffic_met_is_undecided(kind: FaultKind) -> None:
     """Set in every story and met in none; met once is enough."""
     stories = [racing(accepted=False, story=name) for name in "ab"]
     for number, story in enumerate(stories):
-        story.faults.append((Tape().story.faults and None) or fault(kind, met=0, n=90 + number))
+        story.faults.append(fault(kind, met=0, n=90 + number))
     result = tallied(*stories)
     assert result.scenarios[0].verdict is Verdict.UNDECIDED
     assert result.scenarios[0].reason == f"fault set but never met by traffic: {kind.value}"
@@ -242,17 +250,15 @@ def test_fault_that_no_traffic_met_is_undecided(kind: FaultKind) -> None:
     assert tallied(*stories).exit_code == 0
 
 
-def fault(kind: FaultKind, *, met: int, n: int) -> object:
-    tape = Tape(issued=False)
-    tape.crash(1.25, 1.26, kind=kind, met=met)
-    return tape.story.faults[0].__class__(n=n, story="s1", fault=kind, begin=1.25, end=1.26, met=met)
+def fault(kind: FaultKind, *, met: int, n: int) -> Fault:
+    return Fault(n=n, story="s1", fault=kind, begin=1.25, end=1.26, met=met)
 
 
 def test_crash_is_met_by_whoever_calls_after_it() -> None:
     """Nobody needs to be waiting while the target dies; but somebody must ask afterwards."""
     tape = Tape()
     tape.crash(0.5, 0.6, met=0)
-    assert tallied(named(tape.story, ())).scenarios[0].reason == "nothing that a promise is about ever happened"
+    assert tallied(named(tape.story, ())).scenarios[0].reason == "fault set but never met by traffic: crash"
     tape.call("validate", "laptop", 1, 1.1)
 
     assert tallied(named(tape.story, ("VAL-004",))).exit_code == 0
@@ -345,9 +351,7 @@ def test_stored_history_gets_the_verdict_of_the_live_run(tmp_path: Path) -> None
     assert judge(read_history(path)).result() == live
 
 
-def _of(story: str, record: object) -> object:
-    import msgspec
-
+def _of(story: str, record: Record) -> Record:
     return msgspec.structs.replace(record, story=story)
 
 

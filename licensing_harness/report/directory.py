@@ -25,6 +25,7 @@ from licensing_harness.history import Header, StoryHistory, read_header
 from licensing_harness.masking import Masker
 from licensing_harness.report.cases import case_of
 from licensing_harness.report.junit import junit
+from licensing_harness.report.results import encode_result
 from licensing_harness.report.stepsummary import step_summary
 from licensing_harness.report.text import masked
 from licensing_harness.verdict import RunResult
@@ -113,7 +114,7 @@ class RunDirectory:
     ) -> RunResult:
         """Write every report but the history; returns the masked result they show."""
         shown = masked(result, self._masker)
-        self._put("result.json", msgspec.json.format(msgspec.json.encode(shown), indent=2).decode() + "\n")
+        self._put("result.json", encode_result(shown))
         self._put("junit.xml", junit(shown))
         self._put("summary.md", step_summary(shown))
         for found in result.findings:

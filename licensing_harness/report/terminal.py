@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from licensing_harness.masking import Masker
-from licensing_harness.report.text import grouped, masked, meaning, ranges, replay_command, short
+from licensing_harness.report.text import clean, grouped, many, masked, meaning, ranges, replay_command, short
 from licensing_harness.verdict import Finding, RunResult, Verdict
 
 _ORDER: Final = (Verdict.HELD, Verdict.BROKEN, Verdict.UNDECIDED, Verdict.NOT_RUN)
@@ -76,7 +76,7 @@ class _Screen:
         for each in broken[:_FINDINGS]:
             self._finding(each)
         if len(broken) > _FINDINGS:
-            self._line(f"     and {len(broken) - _FINDINGS} more findings in the report", "dim")
+            self._line(f"     and {many(len(broken) - _FINDINGS, 'more finding')} in the report", "dim")
         self._undecided(result)
         self._not_run(result)
         for text in result.errors:
@@ -106,9 +106,9 @@ class _Screen:
         self._print(line)
         for name, world in result.worlds.items():
             told = [
-                f"{world.get('stories', 0):,} stories",
-                f"{world.get('operations', 0):,} operations ({world.get('unknown', 0):,} unknown)",
-                f"{world.get('overlaps', 0):,} overlapping pairs",
+                many(world.get("stories", 0), "story", "stories"),
+                f"{many(world.get('operations', 0), 'operation')} ({world.get('unknown', 0):,} unknown)",
+                many(world.get("overlaps", 0), "overlapping pair"),
             ]
             self._line(f"  {name:<10} {', '.join(told)}", "")
         if result.faults:
@@ -133,10 +133,10 @@ class _Screen:
             if each.verdict is Verdict.UNDECIDED:
                 self._wrapped(f" {self._glyphs.undecided} {each.id} ", f"undecided: {each.reason}", "yellow")
         told = " ".join(each.reason for each in result.promises)
-        for each in result.scenarios:
-            if each.verdict is Verdict.UNDECIDED and f"{each.id} [{each.world}]" not in told:
-                name = f" {self._glyphs.undecided} {each.id} [{each.world}] "
-                self._wrapped(name, f"undecided: {each.reason}", "yellow")
+        for scenario in result.scenarios:
+            name = f"{scenario.id} [{scenario.world}]"
+            if scenario.verdict is Verdict.UNDECIDED and name not in told:
+                self._wrapped(f" {self._glyphs.undecided} {name} ", f"undecided: {scenario.reason}", "yellow")
 
     def _not_run(self, result: RunResult) -> None:
         promises = {each.id: each.reason for each in result.promises if each.verdict is Verdict.NOT_RUN}
@@ -160,7 +160,7 @@ class _Screen:
 
     def _print(self, text: Text) -> None:
         encoding = self._console.encoding
-        plain = text.plain.encode(encoding, "replace").decode(encoding)
+        plain = clean(text.plain).encode(encoding, "replace").decode(encoding)
         if plain != text.plain:
             text.plain = plain
         self._console.print(text, soft_wrap=True, highlight=False, markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -29,8 +30,20 @@ MEANINGS: Final[Mapping[int, str]] = {
 }
 """What each exit code says, in one clause."""
 
+_CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+
 SHOWN: Final = 12
 """Records that one finding shows at most; the case file has all of the story."""
+
+
+def clean(text: str) -> str:
+    """Text in which a target can't paint the screen: control characters but line ends are made visible."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def many(count: int, one: str, more: str = "") -> str:
+    """A count with its noun: ``1 story``, ``1,200 stories``."""
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
 def meaning(code: int) -> str:
@@ -99,7 +112,7 @@ def finding_text(found: Finding) -> str:
     if found.control:
         lines += ["  control   the same call, one after the other", *(f"    {line}" for line in table(found.control))]
     lines.append(f"  replay    {replay_command(found.case)}")
-    return "\n".join(lines)
+    return clean("\n".join(lines))
 
 
 def promise_broken(judgement: StoryJudgement, story: StoryHistory, masker: Masker | None = None) -> PromiseBroken:

@@ -233,6 +233,11 @@ class Tally:
             notes=[*self._notes, *cut],
         )
 
+    def scenario(self, scenario: str, world: str) -> ScenarioResult:
+        """One scenario so far; undecided when no story of it was added."""
+        key = scenario, world
+        return self._scenario(key, self._tried.get(key, _Tried()))
+
     def _promise(self, promise: Promise) -> PromiseResult:
         claimed = [key for key, tried in self._tried.items() if promise.id in tried.claims]
         idle = [key for key in claimed if not self._tried[key].occasions[promise.id]]

@@ -287,6 +287,15 @@ def test_scenario_that_could_not_be_run_says_why() -> None:
     assert result.scenarios[0].reason == "SEA-001 needs 'seats': not declared by the target"
 
 
+def test_one_scenario_can_be_asked_for_while_the_run_goes_on() -> None:
+    """What the plugin tells of a test at its end; of one that never had a story, nothing is proved."""
+    tally = Tally(HEADER)
+    tally.judge(racing(accepted=False))
+
+    assert tally.scenario("seats::race", "simulated").verdict is Verdict.HELD
+    assert tally.scenario("seats::race", "live").verdict is Verdict.UNDECIDED
+
+
 def test_errors_of_the_run_outweigh_its_findings() -> None:
     """A story whose record can't be trusted makes the exit code 3, whatever else was found."""
     overlapping = Tape()

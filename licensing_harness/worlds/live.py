@@ -226,7 +226,7 @@ class LiveWorld:
     def signer(self) -> Sign | None:
         """The target's own key as a function, where the harness has it."""
         if isinstance(self._process, ReferenceProcess):
-            return self._process.sign
+            return self._process.signer()
         return self._control.sign if self._control is not None and self._overrides("sign") else None
 
     def _overrides(self, method: str) -> bool:

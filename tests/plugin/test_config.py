@@ -28,7 +28,11 @@ def test_the_command_line_beats_the_environment_beats_ini_beats_the_file(tmp_pat
     config = resolve(
         command_line={"depth": "smoke"},
         environ={"LICENSING_DEPTH": "ci", "LICENSING_WORLD": "simulated"},
-        ini={"depth": Value("ci", "ini"), "world": Value("both", "ini"), "seed": Value(2, "pytest.ini: licensing_seed")},
+        ini={
+            "depth": Value("ci", "ini"),
+            "world": Value("both", "ini"),
+            "seed": Value(2, "pytest.ini: licensing_seed"),
+        },
         directories=[tmp_path / "nowhere", tmp_path],
     )
 

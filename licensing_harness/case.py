@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,10 +10,9 @@ from typing import Any, Final
 from licensing_harness.config import Config
 from licensing_harness.errors import UsageError
 from licensing_harness.history import StoryHistory
-from licensing_harness.verdict import Violation
+from licensing_harness.verdict import Finding
 
 SCHEMA: Final = 1
-_DIGITS: Final = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,21 +40,15 @@ class Case:
         return json.dumps(asdict(self), indent=1) + "\n"
 
 
-def case_id(promise: str, scenario: str, world: str, plan: list[dict[str, Any]]) -> str:
-    """``SEA-001-9c41f0``: the same finding has the same id in every run."""
-    about = json.dumps([promise, scenario, world, plan], sort_keys=True, separators=(",", ":"))
-    return f"{promise}-{hashlib.sha256(about.encode()).hexdigest()[:_DIGITS]}"
-
-
-def case_of(violation: Violation, history: StoryHistory, *, config: Config, seed: int, harness: str) -> Case:
-    """The case of a violation in a story of this run."""
+def case_of(found: Finding, history: StoryHistory, *, config: Config, seed: int, harness: str) -> Case:
+    """The case of a finding in a story of this run."""
     return Case(
-        id=case_id(violation.promise, history.scenario, history.world, history.plan),
-        promise=violation.promise,
-        scenario=history.scenario,
-        world=history.world,
-        expected=violation.expected,
-        observed=violation.observed,
+        id=found.case,
+        promise=found.promise,
+        scenario=found.scenario,
+        world=found.world,
+        expected=found.expected,
+        observed=found.observed,
         plan=history.plan,
         story_seed=history.seed,
         seed=seed,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
 from typing import Final
 from urllib.parse import quote
 
@@ -33,10 +34,12 @@ class Masker:
     """Replaces registered secrets, JSON Web Tokens and Authorization values in text.
 
     The cost of masking does not grow with the number of secrets: a run registers
-    one for every licence that it issues.
+    one for every licence that it issues. Safe to use from several threads: live
+    clients register keys while others write.
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._secrets: dict[str, str] = {}
         self._heads: set[str] = set()
         self._lengths: tuple[int, ...] = ()
@@ -50,20 +53,21 @@ class Masker:
         """
         if len(secret) < SHORTEST or secret in self._secrets:
             return
-        mask = f"[masked:{fingerprint(secret)}]"
-        spellings = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
-        spellings.update({quote(secret, safe="", errors="replace"), quote(secret, errors="replace")})
-        for spelling in spellings:
-            self._secrets[spelling] = mask
-        plain = [spelling for spelling in spellings if _PLAIN.fullmatch(spelling)]
-        self._heads.update(spelling[:SHORTEST] for spelling in plain)
-        if not {len(spelling) for spelling in plain} <= set(self._lengths):
-            self._lengths = tuple(sorted({*self._lengths, *map(len, plain)}, reverse=True))
-            # A run of characters shorter than the shortest secret holds none.
-            self._runs = re.compile(f"{_CHARACTERS}{{{self._lengths[-1]},}}")
-        if len(plain) < len(spellings):
-            odd = [spelling for spelling in self._secrets if not _PLAIN.fullmatch(spelling)]
-            self._odd = re.compile("|".join(map(re.escape, sorted(odd, key=len, reverse=True))))
+        with self._lock:
+            mask = f"[masked:{fingerprint(secret)}]"
+            spellings = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+            spellings.update({quote(secret, safe="", errors="replace"), quote(secret, errors="replace")})
+            for spelling in spellings:
+                self._secrets[spelling] = mask
+            plain = [spelling for spelling in spellings if _PLAIN.fullmatch(spelling)]
+            self._heads.update(spelling[:SHORTEST] for spelling in plain)
+            if not {len(spelling) for spelling in plain} <= set(self._lengths):
+                self._lengths = tuple(sorted({*self._lengths, *map(len, plain)}, reverse=True))
+                # A run of characters shorter than the shortest secret holds none.
+                self._runs = re.compile(f"{_CHARACTERS}{{{self._lengths[-1]},}}")
+            if len(plain) < len(spellings):
+                odd = [spelling for spelling in self._secrets if not _PLAIN.fullmatch(spelling)]
+                self._odd = re.compile("|".join(map(re.escape, sorted(odd, key=len, reverse=True))))
 
     def mask(self, text: str) -> str:
         """``text`` without any secret this masker knows or recognises."""

@@ -8,6 +8,7 @@ collected, or when a worker of pytest-xdist reports one.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -60,12 +61,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                 help=option.help + (f" (default: {option.default})" if option.default else ""),
             )
         parser.addini(option.ini, option.help, type=_INI[option.kind], default=None)
+    group.addoption("--licensing-screen", action="store_true", default=False, help=argparse.SUPPRESS)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and listen for reports of ours."""
     config.addinivalue_line("markers", _MARKER)
     config.pluginmanager.register(_Listener(config), "licensing_listener")
+    if config.getoption("--licensing-screen") and not hasattr(config, "workerinput"):
+        from licensing_harness.screen import Screen
+
+        config.pluginmanager.register(Screen(config), "licensing_screen")
 
 
 class _Listener:
@@ -209,7 +215,7 @@ def licensing_licence_factory(licensing_world: Campaign, licensing_story: Story)
 
 @pytest.fixture
 def licensing_outage(licensing_story: Story) -> Callable[..., AbstractContextManager[Any]]:
-    """Breaks the live target's wire, in the test's story: ``with licensing_outage("latency", latency=300):``."""
+    """Breaks the live target's wire for the length of a ``with``, recorded in the test's story."""
     from functools import partial
 
     from licensing_harness.faults.outage import outage

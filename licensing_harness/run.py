@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from licensing_harness import __version__
-from licensing_harness.case import Case, case_of
+from licensing_harness.case import case_of
 from licensing_harness.clock import Clock, RealClock, stamp
 from licensing_harness.config import ASGI, Config
 from licensing_harness.entropy import fresh_seed, fresh_token
@@ -25,7 +25,7 @@ from licensing_harness.errors import CleanUpIncomplete, HarnessError, NotRun, Us
 from licensing_harness.history import Header, HistoryWriter, StoryHistory
 from licensing_harness.masking import Masker
 from licensing_harness.target.adapter import Adapter, ControlAdapter, Target, blocking_verbs, check_adapter
-from licensing_harness.verdict import StoryJudgement, Violation
+from licensing_harness.verdict import Finding
 from licensing_harness.vocabulary import Cap
 from licensing_harness.worlds.story import Setting, World
 
@@ -65,6 +65,8 @@ class Place:
     seed: int
     tag: str
     """In everything that the run creates in the target."""
+    started: str = ""
+    """When, in UTC."""
     worker: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -79,12 +81,14 @@ class Place:
 def new_place(config: Config, *, invoked_in: Path, clock: Clock) -> Place:
     """Name a new run; nothing is created."""
     token = fresh_token()
-    run = f"{stamp(clock.wall())}-{token[:6]}"
+    started = stamp(clock.wall())
+    run = f"{started}-{token[:6]}"
     return Place(
         run=run,
         directory=str(invoked_in / config.report / "runs" / run),
         seed=fresh_seed() if config.seed is None else config.seed,
         tag=f"lh-{token[6:14]}",
+        started=started,
     )
 
 
@@ -121,6 +125,8 @@ class Run:
         self.masker = Masker()
         for secret in config.secrets.values():
             self.masker.register(secret)
+        self.notes: list[str] = []
+        """What readers of the report must know: licences that stay on the target, for one."""
         self._worlds: dict[str, World | HarnessError | NotRun] = {}
         self._writer: HistoryWriter | None = None
 
@@ -260,19 +266,16 @@ class Run:
         if self._writer is not None:
             self._writer.flush()
 
-    def judge(self, story: StoryHistory) -> StoryJudgement:
-        """Judge one closed story by the numbers and capabilities of this run."""
-        from licensing_harness.checkers.judge import judge_story
-
-        return judge_story(story, self.adapter.contract, self.capabilities)
-
-    def keep_case(self, violation: Violation, history: StoryHistory) -> Case:
-        """Write the case of a violation into the run directory; returns it."""
-        case = case_of(violation, history, config=self.config, seed=self.place.seed, harness=__version__)
+    def keep_case(self, found: Finding, history: StoryHistory) -> None:
+        """Write the case of a finding into the run directory."""
+        case = case_of(found, history, config=self.config, seed=self.place.seed, harness=__version__)
         path = Path(self.place.directory) / "cases" / f"{case.id}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.masker.mask(case.text()), encoding="utf-8")
-        return case
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(self.masker.mask(case.text()), encoding="utf-8")
+        except OSError as error:
+            message = f"{path}: can't be written ({error.strerror}); free space, or choose another --licensing-report"
+            raise HarnessError(message) from error
 
     # The live target, for tests that speak to it themselves --------------------------------------
 
@@ -338,7 +341,7 @@ class Run:
     def close(self) -> list[HarnessError]:
         """Stop every world and close the history; returns what could not be cleaned up."""
         troubles: list[HarnessError] = []
-        for world in self._worlds.values():
+        for world in list(self._worlds.values()):
             if isinstance(world, HarnessError | NotRun):
                 continue
             try:
@@ -347,11 +350,30 @@ class Run:
                 troubles.append(error)
             except Exception as error:  # noqa: BLE001 - whatever it was, something may be left behind
                 troubles.append(CleanUpIncomplete(f"the {world.name} world did not close: {error!r}"))
+            self.notes += getattr(world, "notes", [])
         self._worlds.clear()
         if self._writer is not None:
             self._writer.close()
             self._writer = None
         return troubles
+
+
+def merged_history(directory: Path) -> Path | None:
+    """The history of a run: its own, or those of its workers, put together; None when nothing was recorded."""
+    merged = directory / HISTORY
+    parts = sorted(directory.glob("history-*.jsonl"))
+    if not parts:
+        return merged if merged.is_file() else None
+    with merged.open("wb") as out:
+        for number, part in enumerate(parts):
+            with part.open("rb") as lines:
+                header = next(lines, b"")
+                if number == 0:
+                    out.write(header)
+                out.writelines(line for line in lines if line.endswith(b"\n"))  # a killed worker tore its last one
+    for part in parts:
+        part.unlink()
+    return merged
 
 
 # What users name by text -------------------------------------------------------------------------

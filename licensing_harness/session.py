@@ -15,19 +15,25 @@ from typing import Any, Final
 
 import pytest
 
+from licensing_harness import __version__
 from licensing_harness import config as settings
+from licensing_harness.checkers.tally import Tally, judge_file
 from licensing_harness.clock import RealClock
 from licensing_harness.errors import HarnessError, NotRun, PromiseBroken, Undecided, UsageError
+from licensing_harness.history import Header
 from licensing_harness.options import OPTIONS
-from licensing_harness.run import Place, Run, new_place
+from licensing_harness.rows import Row, Rows
+from licensing_harness.run import Place, Run, merged_history, new_place
 from licensing_harness.suite import Campaign, promises, scenarios
-from licensing_harness.tally import Row, Tally
-from licensing_harness.verdict import Verdict
+from licensing_harness.verdict import Exit, RunResult, Verdict, worst
 from licensing_harness.vocabulary import Cap
 
 _SESSION: Final = pytest.StashKey["Session"]()
 _PLACE: Final = pytest.StashKey[Place]()
 _CAMPAIGN: Final = pytest.StashKey[Campaign]()
+
+_FATAL: Final = frozenset({int(Exit.USAGE), int(Exit.NOT_READY), int(Exit.GUARD)})
+"""After these every other test would end in the same way: the run stops."""
 
 
 def use(config: pytest.Config) -> Session:
@@ -82,7 +88,9 @@ class Session:
         self.pytest = config
         self.config = _settings(config)
         self.run = Run(self.config, place)
-        self.tally = Tally()
+        self.rows = Rows()
+        self.code = int(Exit.UNDECIDED)
+        self.result: RunResult | None = None
 
     @property
     def is_worker(self) -> bool:
@@ -209,18 +217,21 @@ class Session:
         if not ours and not isinstance(error, HarnessError | NotRun | Undecided | PromiseBroken):
             return report
         campaign = item.stash.get(_CAMPAIGN, None)
+        told = campaign.result if campaign is not None else None
         row = Row(
             scenario=scenario_id(item),
             world=_world_of(item),
             verdict=verdict,
             reason=reason,
             code=code,
-            stories=campaign.stories if campaign else 0,
-            operations=campaign.operations if campaign else 0,
-            overlaps=campaign.overlaps if campaign else 0,
+            stories=told.stories if told else 0,
+            operations=told.operations if told else 0,
+            overlaps=told.overlaps if told else 0,
             seconds=round(report.duration, 3),
             counts=ours,
         )
+        if code in _FATAL and not self.is_worker:
+            item.session.shouldfail = f"licensing: {reason}"
         report.licensing = row.as_dict()  # type: ignore[attr-defined]
         return report
 
@@ -239,39 +250,97 @@ class Session:
 
     def collect(self, report: pytest.TestReport) -> None:
         """Take over a row that a test report carries; called in the process that decides, and in workers."""
-        row = Row.from_dict(report.licensing)  # type: ignore[attr-defined]
+        row = Row.from_dict(report.licensing)
         if hasattr(report, "wasxfail"):
             row = row.excused(report.wasxfail)
-        self.tally.add(row, failed=report.failed)
+        self.rows.add(row, failed=report.failed)
 
     # The end ---------------------------------------------------------------------------------
 
     def take_over(self, last_words: Mapping[str, Any]) -> None:
         """What a worker could not put on any test report."""
-        self.tally.troubles += last_words["troubles"]
-        self.tally.codes += last_words["codes"]
+        self.rows.troubles += last_words["troubles"]
+        self.rows.codes += last_words["codes"]
+        self.run.notes += last_words["notes"]
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         """Clean up, then settle the exit code. Innermost, so that workers are gone and the summary is yet to come."""
         result = yield
         for trouble in self.run.close():
-            self.tally.troubles.append(str(trouble))
-            self.tally.codes.append(trouble.exit_code)
+            self.rows.troubles.append(str(trouble))
+            self.rows.codes.append(trouble.exit_code)
         if self.is_worker:
-            words = {"troubles": self.tally.troubles, "codes": self.tally.codes}
+            words = {"troubles": self.rows.troubles, "codes": self.rows.codes, "notes": self.run.notes}
             self.pytest.workeroutput["licensing"] = words  # type: ignore[attr-defined]
             return result
-        if self.tally.rows or self.tally.codes:
+        if self.rows.rows or self.rows.codes:
             session.exitstatus = self._settle(session)
         return result
 
     def _settle(self, session: pytest.Session) -> int:
-        self.code = self.tally.exit_code(int(session.exitstatus), session.testsfailed)
-        return self.code
+        """Judge the whole history once more, write the run directory, and say what the run ends with."""
+        code = self.rows.exit_code(int(session.exitstatus), session.testsfailed)
+        try:
+            tally = self._tally()
+            seconds = self.run.clock.now()
+            result = tally.result(depth=self.config.depth, started=self.run.place.started, seconds=round(seconds, 3))
+            if result.worlds and not any(row.deviation for row in self.rows.rows):
+                code = worst([code, result.exit_code])
+            self.result = self.rows.complete(result, exit_code=code)
+            for case, story in tally.cases.items():
+                found = next(each for each in result.findings if each.case == case)
+                self.run.keep_case(found, story)
+            self._write(self.result)
+        except HarnessError as error:
+            self.rows.troubles.append(str(error))
+            code = worst([code, error.exit_code])
+        self.code = code
+        return code
+
+    def _tally(self) -> Tally:
+        history = merged_history(Path(self.run.place.directory))
+        tally = Tally(self._header()) if history is None else judge_file(history)
+        for note in dict.fromkeys([*self._left_out(), *self.run.notes]):
+            tally.note(note)
+        return tally
+
+    def _left_out(self) -> list[str]:
+        """Worlds that no scenario was collected for, and why."""
+        collected = self.config.worlds()
+        found = ((world, self.config.impossible(world)) for world in ("simulated", "live") if world not in collected)
+        return [f"{world} world not run: {why}" for world, why in found if why]
+
+    def _header(self) -> Header:
+        try:
+            return self.run.header
+        except HarnessError:
+            return Header(run=self.run.place.run, harness=__version__, target=self.run.target_name)
+
+    def _write(self, result: RunResult) -> None:
+        import msgspec
+
+        directory = Path(self.run.place.directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        text = msgspec.json.format(msgspec.json.encode(result), indent=1)
+        (directory / "result.json").write_bytes(text)
+        latest = directory.parent / "latest"
+        latest.unlink(missing_ok=True)
+        latest.symlink_to(directory.name)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The section of ours, at the end."""
+        for trouble in self.rows.errors():
+            terminalreporter.write_line(f"ERROR {trouble}")
+        if self.result:
+            for each in self.result.promises:
+                terminalreporter.write_line(f"{each.verdict.value:10} {each.id} {each.sentence} {each.reason}")
+            for each in self.result.scenarios:
+                terminalreporter.write_line(
+                    f"{each.verdict.value:10} {each.id} {each.world} {each.seconds} {each.stories} {each.operations} {each.reason}"
+                )
+            for f in self.result.findings:
+                terminalreporter.write_line(f"{f.promise} {f.scenario} {f.case} x{f.times}")
         terminalreporter.write_line(f"exit {self.code}")
 
 

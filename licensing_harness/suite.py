@@ -19,12 +19,13 @@ from __future__ import annotations
 import hashlib
 import importlib
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from licensing_harness.checkers.judge import ALL_PROMISES, judge_story, not_applicable
+from licensing_harness.checkers.tally import Tally, finding
 from licensing_harness.errors import HarnessError as HarnessError
 from licensing_harness.errors import NotRun as NotRun
 from licensing_harness.errors import PromiseBroken as PromiseBroken
@@ -35,7 +36,7 @@ from licensing_harness.generate.troubles import insist as insist
 from licensing_harness.generate.troubles import troubled as troubled
 from licensing_harness.history import Fault, Operation, StoryHistory, summary
 from licensing_harness.run import Run
-from licensing_harness.verdict import Promise, StoryJudgement, Violation
+from licensing_harness.verdict import Promise, ScenarioResult, Verdict, Violation
 from licensing_harness.vocabulary import Cap as Cap
 from licensing_harness.vocabulary import Contract as Contract
 from licensing_harness.vocabulary import FaultKind as FaultKind
@@ -108,11 +109,11 @@ class Campaign:
         self.tries = tries
         self.needs = needs
         self.histories: list[StoryHistory] = []
-        self.stories = self.operations = self.overlaps = 0
-        self.occasions: Counter[str] = Counter()
+        self.tally = Tally(run.header)
         self.worst: tuple[Violation, StoryHistory] | None = None
         """The violation to report: of the smallest story that broke the promise found first."""
         self._round = round_
+        self._told = 0
         self._open: list[Story] = []
         self._before_close: list[tuple[Story, Callable[[], None]]] = []
         self._world_name = world
@@ -158,8 +159,6 @@ class Campaign:
 
     def _not_judged(self, promise: Promise) -> str:
         """Why this target can't be held to the promise; empty when it can."""
-        from licensing_harness.checkers.judge import not_applicable
-
         run = self.run
         reasons = {str(cap): why for cap, why in run.adapter.not_applicable.items()}
         why = not_applicable(promise, run.adapter.contract, run.capabilities, reasons)
@@ -169,8 +168,9 @@ class Campaign:
 
     def story(self, *, seed: str = "") -> Story:
         """A fresh story of this scenario. It is closed and judged after the test's body."""
+        self._told += 1
         if not seed and self._round:
-            seed = f"{self.run.place.seed + self._round}/{self.scenario}/{self.stories + len(self._open) + 1}"
+            seed = f"{self.run.place.seed + self._round}/{self.scenario}/{self._told}"
         story = self.world.story(scenario=self.scenario, tries=self.tries, seed=seed)
         self._open.append(story)
         self.histories.append(story.history)
@@ -260,25 +260,28 @@ class Campaign:
             story.history.not_run = reason
         self.close()
 
+    @property
+    def result(self) -> ScenarioResult | None:
+        """What this scenario came to so far; None before its first story was judged."""
+        return next(iter(self.tally.result().scenarios), None)
+
     def conclude(self) -> None:
-        """Judge, and raise PromiseBroken or Undecided unless what was tried was held."""
+        """Judge, and raise PromiseBroken, Undecided or NotRun unless what was tried was held."""
         self.judge()
         if self.worst is not None:
             raise PromiseBroken(self.explain(*self.worst))
-        if not self.stories:
-            message = f"{self.scenario} told no story: nothing was tried"
+        result = self.result
+        if result is None:
+            message = "the scenario told no story: nothing was tried"
             raise Undecided(message)
-        for promise in self._tried():
-            if not self.occasions[promise.id] and not self._not_judged(promise):
-                message = f"{promise.id} {promise.sentence}: undecided: {promise.control}"
-                raise Undecided(message)
+        if result.verdict is Verdict.NOT_RUN:
+            raise NotRun(result.reason)
+        if result.verdict is not Verdict.HELD:
+            raise Undecided(result.reason)
 
     def _judge(self, history: StoryHistory) -> tuple[Violation, ...]:
-        judgement: StoryJudgement = self.run.judge(history)
-        self.stories += 1
-        self.operations += judgement.operations
-        self.overlaps += judgement.overlaps
-        self.occasions.update({name: count for name, count in judgement.occasions.items() if count})
+        judgement = judge_story(history, self.run.adapter.contract, self.run.capabilities)
+        self.tally.add(judgement, history)
         for violation in judgement.violations:
             if self.worst is None:
                 self.worst = violation, history
@@ -292,9 +295,10 @@ class Campaign:
 
         Its case is written at once: a run that is killed later can still be replayed.
         """
-        case = self.run.keep_case(violation, history)
+        found = finding(violation, history)
+        self.run.keep_case(found, history)
         lines = [
-            f"{violation.promise} {promises()[violation.promise].sentence}",
+            f"{found.promise} {found.sentence}",
             f"  expected  {violation.expected}",
             f"  observed  {violation.observed}",
             "  evidence",
@@ -302,7 +306,7 @@ class Campaign:
         ]
         if violation.control:
             lines += ["  control", *(f"    {line}" for line in evidence_lines(history, violation.control))]
-        lines += [f"  story     {history.story}, {history.world}", f"  replay    licensing-harness replay {case.id}"]
+        lines += [f"  story     {history.story}, {history.world}", f"  replay    licensing-harness replay {found.case}"]
         return self.run.masker.mask("\n".join(lines))
 
 
@@ -330,8 +334,6 @@ def _size(history: StoryHistory) -> tuple[int, int]:
 
 def promises() -> Mapping[str, Promise]:
     """Every promise by its id."""
-    from licensing_harness.checkers.judge import ALL_PROMISES
-
     return {promise.id: promise for promise in ALL_PROMISES}
 
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +29,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 FOREIGN: Final = ROOT / ".foreign" / "license-manager" / "bin" / "python"
 ADAPTER: Final = "examples.license_manager.adapter:LicenseManager"
 RUNS: Final = ROOT / ".licensing" / "runs"
+DEBIAN: Final = Path("/usr/lib/postgresql")
 CLOCK: Final = RealClock()
 
 
@@ -43,11 +44,11 @@ def main() -> int:
             message = f"{FOREIGN.relative_to(ROOT)} is missing: run `make foreign`, which installs the backend"
             raise TargetNotReady(message)
         with backend(binaries) as url:
-            code = harness("gate", "--target", url, "--adapter", ADAPTER, "--only", "seats")
+            code = harness("gate", "--target", url, "--adapter", ADAPTER)
         # Races are sought first: a finding with its control is what a reader wants to see again.
         for case in sorted((RUNS / "latest").resolve().glob("cases/*.json")):
             with backend(binaries) as url:
-                harness("replay", str(case), "--target", url)
+                harness("replay", str(case), "--target", url, "--adapter", ADAPTER)
     except HarnessError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return error.exit_code
@@ -68,15 +69,21 @@ def harness(*arguments: str) -> int:
 @contextmanager
 def backend(binaries: Path) -> Iterator[str]:
     """A fresh database and the backend over it; yields its URL and leaves nothing running."""
-    with ExitStack() as stack:
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="licensing-foreign-")))
-        port = stack.enter_context(database(binaries, home))
-        yield stack.enter_context(host(port, home))
+    with home() as place, database(binaries, place) as port, host(port, place) as url:
+        yield url
+
+
+@contextmanager
+def home() -> Iterator[Path]:
+    """A temporary directory that other users may enter."""
+    with tempfile.TemporaryDirectory(prefix="licensing-foreign-") as place:
+        Path(place).chmod(0o755)
+        yield Path(place)
 
 
 def postgresql() -> Path:
     """The directory of PostgreSQL's server programs. Raises TargetNotReady where there is none."""
-    found = [shutil.which("initdb"), *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), reverse=True)]
+    found = [shutil.which("initdb"), *sorted(map(str, DEBIAN.glob("*/bin/initdb")), reverse=True)]
     for each in filter(None, found):
         binaries = Path(each).resolve().parent
         if (binaries / "postgres").exists():
@@ -86,8 +93,8 @@ def postgresql() -> Path:
 
 
 @contextmanager
-def database(binaries: Path, home: Path) -> Iterator[int]:
-    """PostgreSQL in ``home`` on a loopback port, by an unprivileged user when we are root."""
+def database(binaries: Path, place: Path) -> Iterator[int]:
+    """PostgreSQL in ``place`` on a loopback port, by an unprivileged user when we are root."""
     account = unprivileged()
     run = partial(
         subprocess.Popen,
@@ -95,26 +102,25 @@ def database(binaries: Path, home: Path) -> Iterator[int]:
         group=account and account.pw_gid,
         extra_groups=[] if account else None,
     )
-    home.chmod(0o755)
-    place = home / "postgresql"
-    place.mkdir(mode=0o700)
+    own = place / "postgresql"
+    own.mkdir(mode=0o700)
     if account is not None:
-        os.chown(place, account.pw_uid, account.pw_gid)
-    data = place / "data"
+        os.chown(own, account.pw_uid, account.pw_gid)
+    data = own / "data"
     port = free_port()
-    with (home / "postgresql.log").open("wb") as log:
+    with (place / "postgresql.log").open("wb") as log:
         make = [binaries / "initdb", "-A", "trust", "-U", "licensing", "-E", "UTF8", "--no-sync", "-D", data]
-        if run(make, cwd=place, stdout=log, stderr=log).wait() != 0:
-            raise TargetNotReady(f"initdb failed:\n{tail(home / 'postgresql.log')}")
-        serve = [binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", place]
-        server = run(serve, cwd=place, stdout=log, stderr=log)
+        if run(make, cwd=own, stdout=log, stderr=log).wait() != 0:
+            raise TargetNotReady(f"initdb failed:\n{tail(place / 'postgresql.log')}")
+        serve = [binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", own]
+        server = run(serve, cwd=own, stdout=log, stderr=log)
     with stopping(server, "PostgreSQL", port, signal.SIGINT):  # SIGINT: its fast shutdown
-        await_port(server, port, "PostgreSQL", home / "postgresql.log")
+        await_port(server, port, "PostgreSQL", place / "postgresql.log")
         yield port
 
 
 @contextmanager
-def host(database_port: int, home: Path) -> Iterator[str]:
+def host(database_port: int, place: Path) -> Iterator[str]:
     """The backend under uvicorn with two workers; yields its URL once it answers through its database."""
     port = free_port()
     environment = {
@@ -126,7 +132,7 @@ def host(database_port: int, home: Path) -> Iterator[str]:
         "DATABASE_NAME": "postgres",
         "LOG_LEVEL": "WARNING",
     }
-    with (home / "backend.log").open("wb") as log:
+    with (place / "backend.log").open("wb") as log:
         server = subprocess.Popen(
             [FOREIGN, "host.py", str(port)],
             cwd=Path(__file__).parent,
@@ -137,12 +143,12 @@ def host(database_port: int, home: Path) -> Iterator[str]:
         )
     url = f"http://127.0.0.1:{port}"
     with stopping(server, "the backend", port, signal.SIGTERM, group=True):
-        await_port(server, port, "the backend", home / "backend.log")
+        await_port(server, port, "the backend", place / "backend.log")
         deadline = CLOCK.now() + 20
         # A 204 of /lm/health says only that a worker runs; /lm/features has been to the database.
         while not answers(f"{url}/lm/features"):
             if CLOCK.now() > deadline:
-                raise TargetNotReady(f"the backend does not reach its database:\n{tail(home / 'backend.log')}")
+                raise TargetNotReady(f"the backend does not reach its database:\n{tail(place / 'backend.log')}")
             CLOCK.sleep(0.1)
         yield url
 

@@ -27,7 +27,6 @@ from itertools import accumulate
 from licensing_harness.checkers.index import (
     FOREVER,
     Licence,
-    Moment,
     began,
     device_of,
     ended,
@@ -102,8 +101,6 @@ class Device:
     """In the order in which the grants began."""
     maybe: float = FOREVER
     """When the first activate of unknown outcome was sent."""
-    granted: Moment = (FOREVER, 0)
-    """When the first grant was acknowledged."""
 
     def possible(self, *, leases: bool, releases: bool) -> list[Interval]:
         """The times at which it possibly holds a seat, apart and in order; both ends belong to them.
@@ -171,7 +168,6 @@ def devices_of(licence: Licence, contract: Contract) -> dict[str, Device]:
                 continue
             shortest, longest = _lease(each, contract)
             over = each.ended + longest + slack
-            device.granted = min(device.granted, ended(each))
             device.holds.append(
                 Hold(
                     grant=each,

@@ -28,18 +28,17 @@ from licensing_harness.history import Operation, StoryHistory
 from licensing_harness.verdict import Promise, Violation
 from licensing_harness.vocabulary import Cap, Contract, Reason
 
-_ENDINGS = {
-    "SEA-002": {"leases": True, "releases": True},
-    "SEA-003": {"leases": True, "releases": False},
-    "SEA-004": {"leases": False, "releases": True},
-}
-"""What may free a seat, for each promise about a refusal."""
+_BOTH, _LEASES, _RELEASES = (True, True), (True, False), (False, True)
+"""What ends a possible hold: leases that are over, acknowledged releases."""
+
+_WITHOUT = {"SEA-003": _RELEASES, "SEA-004": _LEASES}
+"""A seat is free thanks to leases when it would not be free by releases alone, and the other way round."""
 
 
 class _Seats:
     """One licence with seats: its devices, and who possibly holds a seat by which endings."""
 
-    __slots__ = ("_granted", "_occupancies", "answered", "devices", "licence", "seats")
+    __slots__ = ("_occupancies", "answered", "devices", "licence", "seats")
 
     def __init__(self, licence: Licence, seats: int, contract: Contract) -> None:
         self.licence = licence
@@ -50,23 +49,18 @@ class _Seats:
             for each in licence.of("activate")
             if each.accepted or (each.refused and each.reason == Reason.NO_FREE_SEAT)
         ]
-        self._granted = sorted(device.granted for device in self.devices.values())
-        self._occupancies: dict[str, tuple[Occupancy, dict[str, list[Interval]]]] = {}
+        self._occupancies: dict[tuple[bool, bool], tuple[Occupancy, dict[str, list[Interval]]]] = {}
 
-    def others(self, promise: str, asked: Operation) -> int:
+    def others(self, asked: Operation, endings: tuple[bool, bool] = _BOTH) -> int:
         """The most devices, apart from the one that asked, that possibly held a seat while it was asked."""
-        kept = self._occupancies.get(promise)
+        kept = self._occupancies.get(endings)
         if kept is None:
-            own = {name: device.possible(**_ENDINGS[promise]) for name, device in self.devices.items()}
+            leases, releases = endings
+            own = {name: device.possible(leases=leases, releases=releases) for name, device in self.devices.items()}
             kept = Occupancy(each for intervals in own.values() for each in intervals), own
-            self._occupancies[promise] = kept
+            self._occupancies[endings] = kept
         occupancy, own = kept
         return most_others(occupancy, own[device_of(asked)], asked.begin, asked.ended)
-
-    def had_before(self, asked: Operation) -> int:
-        """How many devices, apart from the one that asked, had been given a seat before it asked."""
-        before = bisect_left(self._granted, began(asked))
-        return before - (self.devices[device_of(asked)].granted < began(asked))
 
 
 def _licences(story: StoryHistory, contract: Contract) -> list[_Seats]:
@@ -172,11 +166,10 @@ def _occasions_holders(story: StoryHistory, contract: Contract) -> int:
 def _asked_while_free(story: StoryHistory, contract: Contract, promise: str) -> Iterator[tuple[_Seats, Operation]]:
     """Answered activates sent when a seat was certainly free, by this promise's kind of ending."""
     for seats in _licences(story, contract):
-        for each in seats.answered[1:] if promise == "SEA-002" else seats.answered:
-            # For the other two: without an ending, all seats would be taken.
-            if promise != "SEA-002" and seats.had_before(each) < seats.seats:
-                continue
-            if seats.others(promise, each) < seats.seats:
+        for each in seats.answered[1:]:
+            if seats.others(each) < seats.seats and (
+                promise not in _WITHOUT or seats.others(each, _WITHOUT[promise]) >= seats.seats
+            ):
                 yield seats, each
 
 
@@ -187,7 +180,7 @@ def _refused_while_free(story: StoryHistory, contract: Contract, promise: str, w
         if each.accepted or seats.licence.label in accused:
             continue
         accused.add(seats.licence.label)
-        others = seats.others(promise, each)
+        others = seats.others(each)
         noun = "seat" if seats.seats == 1 else "seats"
         yield Violation(
             promise=promise,

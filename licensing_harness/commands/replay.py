@@ -15,7 +15,7 @@ from licensing_harness.config import Config, Value
 from licensing_harness.errors import CleanUpIncomplete, HarnessError
 from licensing_harness.run import Run, new_place
 from licensing_harness.suite import Campaign
-from licensing_harness.verdict import Exit
+from licensing_harness.verdict import Exit, Verdict
 
 _FROM_CASE: Final = ("target", "adapter", "control", "defect")
 
@@ -73,7 +73,8 @@ def _once(case: Case, config: Config, directory: Path, number: int) -> str | Non
             story.perform(step)
         campaign.judge()
         if campaign.worst is None:
-            return "" if campaign.occasions[case.promise] else None
+            result = campaign.result
+            return "" if result is not None and result.verdict is Verdict.HELD else None
         violation, history = campaign.worst
         return campaign.explain(violation, history)
     finally:

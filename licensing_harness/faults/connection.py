@@ -204,6 +204,7 @@ class Connection:
             async with asyncio.timeout(_DIAL):
                 await self.proxy.loop.create_connection(lambda: target, *self.proxy.upstream)
         except OSError:
+            self.proxy.unreachable += 1
             if client.transport is not None:
                 client.transport.close()
             return

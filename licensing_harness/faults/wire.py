@@ -43,6 +43,8 @@ class Proxy:
         self.connections: set[Connection] = set()
         self.requests = 0
         """Requests that clients began to send: bytes from a client that follow none or an answer."""
+        self.unreachable = 0
+        """Connections of clients for which the upstream could not be reached."""
         self.armed: Cut | None = None
         self.met = 0
         """How often an armed cut met traffic."""

@@ -1,1 +1,1 @@
-"""What scenarios are made from when nobody wrote them down: generated stories, attacks, populations, load runs."""
+"""What is tried: attacks, populations, troubles, and stories that Hypothesis makes up."""

@@ -25,6 +25,7 @@ from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from licensing_harness.errors import HarnessError, NotRun, PromiseBroken
+from licensing_harness.generate.shrink import Plan, smallest
 from licensing_harness.history import StoryHistory
 from licensing_harness.vocabulary import METHODS, Cap
 from licensing_harness.worlds.story import DEVICES, VENDOR, Cut, Story
@@ -63,8 +64,22 @@ class MachineOutcome:
     """The last story that broke a promise: after shrinking, the smallest."""
     broken: PromiseBroken | None = None
     """What was broken in it."""
+    chance: str = ""
+    """What ``make_story`` was called with for it."""
     blame: HarnessError | NotRun | None = None
     """Why the machine stopped without judging."""
+
+    def add(self, history: StoryHistory, chance: str, judge: Judge, on_story: Judge) -> None:
+        """Count a closed story and judge it; raises PromiseBroken."""
+        self.stories += 1
+        self.operations += len(history.operations)
+        self.overlaps += overlaps(history)
+        on_story(history)
+        try:
+            judge(history)
+        except PromiseBroken as error:
+            self.failed, self.broken, self.chance = history, error, chance
+            raise
 
 
 class LicensingMachine(RuleBasedStateMachine):
@@ -100,6 +115,7 @@ class LicensingMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.story: Story | None = None
+        self._chance = ""
         self._spoiled = False
         self._crashes = 0
         self._waited = 0.0
@@ -131,8 +147,9 @@ class LicensingMachine(RuleBasedStateMachine):
     # Rules ----------------------------------------------------------------------------------
 
     def _begin(self, chance: int, licence: _Licence) -> None:
+        self._chance = str(chance)
         with self._blaming():
-            self.story = type(self).make_story(str(chance))
+            self.story = type(self).make_story(self._chance)
         self._fresh_licence(licence)
 
     def _fresh_licence(self, licence: _Licence) -> None:
@@ -246,16 +263,7 @@ class LicensingMachine(RuleBasedStateMachine):
         with self._blaming():
             self.finish(story)
             story.close()
-        outcome, history = self.outcome, story.history
-        outcome.stories += 1
-        outcome.operations += len(history.operations)
-        outcome.overlaps += overlaps(history)
-        type(self).on_story(history)
-        try:
-            type(self).judge(history)
-        except PromiseBroken as error:
-            outcome.failed, outcome.broken = history, error
-            raise
+        self.outcome.add(story.history, self._chance, type(self).judge, type(self).on_story)
 
     @contextlib.contextmanager
     def _blaming(self) -> Any:
@@ -285,7 +293,8 @@ def run_machine(
     ``make_story(seed)`` opens a story; ``judge(history)`` raises PromiseBroken.
     The first broken promise is shrunk (where chance repeats: not in the live
     world, pass ``shrink=False`` there) and raised, as the PromiseBroken of the
-    smallest story; ``outcome.failed`` is that story. Pass an ``outcome`` to
+    smallest story; ``outcome.failed`` is that story. Two violations are of one
+    promise when their texts begin with the same word. Pass an ``outcome`` to
     have it in that case. ``on_story`` sees every story before it is judged.
 
     Raises PromiseBroken; HarnessError or NotRun as the story raised them.
@@ -293,14 +302,13 @@ def run_machine(
     outcome = MachineOutcome() if outcome is None else outcome
     outcome.examples += examples
     ready = machine._ready(make_story, judge, on_story, outcome)  # noqa: SLF001
-    phases = (Phase.generate, Phase.shrink) if shrink else (Phase.generate,)
     try:
         run_state_machine_as_test(
             hypothesis.seed(seed)(ready),
             settings=settings(
                 max_examples=examples,
                 stateful_step_count=steps,
-                phases=phases,
+                phases=(Phase.generate,),
                 database=None,
                 derandomize=False,
                 deadline=None,
@@ -309,16 +317,43 @@ def run_machine(
                 suppress_health_check=list(HealthCheck),
             ),
         )
-    except PromiseBroken:
-        raise
-    except (Flaky, ExceptionGroup, HarnessError, NotRun):
+    except (PromiseBroken, Flaky, ExceptionGroup, HarnessError, NotRun) as error:
         # A violation once recorded stays broken, also if it did not come again.
-        if outcome.broken is not None:
-            raise outcome.broken from None
-        if outcome.blame is not None:
-            raise outcome.blame from None
-        raise
+        if outcome.broken is None:
+            raise (outcome.blame or error) from None
+        if shrink:
+            _shrink(make_story, judge, on_story, outcome)
+        raise outcome.broken from None
     return outcome
+
+
+def _shrink(make_story: MakeStory, judge: Judge, on_story: Judge, outcome: MachineOutcome) -> None:
+    """Leave the smallest story in ``outcome`` that breaks the same promise."""
+    if outcome.failed is None:
+        return
+    promise = _promise(outcome.broken)
+
+    def breaks(plan: Plan, chance: str) -> bool:
+        kept = outcome.failed, outcome.broken, outcome.chance
+        try:
+            with make_story(chance) as story:
+                for step in plan:
+                    story.perform(step)
+            outcome.add(story.history, chance, judge, on_story)
+        except PromiseBroken as error:
+            if _promise(error) == promise:
+                return True
+            outcome.failed, outcome.broken, outcome.chance = kept
+        except (HarnessError, NotRun):
+            pass  # a plan that can't be told is no smaller finding
+        return False
+
+    smallest(outcome.failed.plan, outcome.chance, breaks)
+
+
+def _promise(error: PromiseBroken | None) -> str:
+    """The id that the text begins with."""
+    return str(error).partition(" ")[0]
 
 
 def overlaps(history: StoryHistory) -> int:

@@ -177,7 +177,7 @@ class ReferenceAdapter(Adapter):
         )
 
     async def _seat(self, what: str, key: str, device: str) -> Answer:
-        said = await self._call("POST", f"/v1/seats/{what}", {"key": key, "device": device})
+        said = await self._call("POST", f"/v1/seats/{what}", {"key": key, "device": device}, self._as_vendor)
         if isinstance(said, Denied):
             return said
         return Allowed(lease_until=_seconds(said.get("lease_until")), server_time=_seconds(said["server_time"]))

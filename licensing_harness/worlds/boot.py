@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from licensing_harness.entropy import stream
+from licensing_harness.target import signing
 from licensing_harness.worlds.asgi import Server
 from licensing_harness.worlds.disk import SimDisk
 from licensing_harness.worlds.factory import SimulatedTarget
@@ -72,24 +71,9 @@ def key_pem(seed: int) -> bytes:
 
 def signer(seed: int) -> Sign:
     """``sign(header, claims)``: a compact JWS (RFC 7515) by the target's own key of this run."""
-    private = _private_key(seed)
-
-    def sign(header: Mapping[str, Any], claims: Mapping[str, Any]) -> str:
-        # By hand: PyJWT refuses claims that are wrong on purpose.
-        signed = f"{_part({'alg': 'EdDSA', **header})}.{_part(claims)}"
-        return f"{signed}.{_base64url(private.sign(signed.encode()))}"
-
-    return sign
+    return signing.signer(key_pem(seed))
 
 
 @lru_cache(maxsize=8)
 def _private_key(seed: int) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(stream(seed, "signing key").randbytes(32))
-
-
-def _part(value: Mapping[str, Any]) -> str:
-    return _base64url(json.dumps(value, separators=(",", ":")).encode())
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import httpx2
@@ -24,7 +25,7 @@ from licensing_harness.target.guard import Endpoint, check_target
 from licensing_harness.target.recorder import LicenceState
 from licensing_harness.vocabulary import Cap, Contract
 from licensing_harness.worlds.clean_up import CleanUp
-from licensing_harness.worlds.lane import Lane, blame
+from licensing_harness.worlds.lane import Lane, blame, verification
 from licensing_harness.worlds.live_story import LiveStory
 from licensing_harness.worlds.process import ReferenceProcess, TargetProcess
 from licensing_harness.worlds.route import Link, Route
@@ -225,7 +226,7 @@ class LiveWorld:
     def signer(self) -> Sign | None:
         """The target's own key as a function, where the harness has it."""
         if isinstance(self._process, ReferenceProcess):
-            return self._process.sign
+            return self._process.signer()
         return self._control.sign if self._control is not None and self._overrides("sign") else None
 
     def _overrides(self, method: str) -> bool:
@@ -237,7 +238,7 @@ class LiveWorld:
         Raises TargetNotReady with the URL and the reason.
         """
         deadline = self.clock.now() + self._patience
-        with httpx2.Client(trust_env=False, timeout=_PROBE) as http:
+        with httpx2.Client(trust_env=False, timeout=_PROBE, verify=verification(self.endpoint.url)) as http:
             while True:
                 try:
                     status = http.get(self.endpoint.url + "/").status_code
@@ -282,7 +283,7 @@ class LiveWorld:
         attempt(self._clean_up)
         for client in self.clients:
             attempt(client.link.drop)
-            attempt(lambda lane=client.lane: lane.close(self.setting.timeout + 1))  # type: ignore[misc]
+            attempt(partial(client.lane.close, self.setting.timeout + 1))
         self._clients.clear()
         attempt(self.route.close)
         if self._process is not None:

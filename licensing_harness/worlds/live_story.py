@@ -41,6 +41,7 @@ class LiveStory(Story):
         self._live = world
         self._lock = threading.Lock()
         """Held by whoever touches the history: clients end their calls on their own threads."""
+        self._issued: list[LicenceState] = []
         self._cuts: dict[str, tuple[int, Cut, float]] = {}
         self._start_together: threading.Barrier | None = None
         self._joined = 0
@@ -73,6 +74,8 @@ class LiveStory(Story):
         with self._lock:
             self._writer.write(begun)
         self._writer.flush()
+        if begun.verb == "issue" and licence is not None and licence not in self._issued:
+            self._issued.append(licence)
         client.lane.submit(lambda lane: self._speak(lane, begun, licence, asked, together))
 
     def _speak(
@@ -198,7 +201,12 @@ class LiveStory(Story):
             self._settle()
             route.open_toxiproxy()
         outage = route.outage(str(kind), stream=stream, toxicity=toxicity, attributes=attributes)
-        n, begin, before = self._number(), self.now, route.requests
+        down = outage.kind is FaultKind.PROXY_DOWN
+
+        def seen() -> int:
+            return route.unreachable if down else route.requests
+
+        n, begin, before = self._number(), self.now, seen()
         outage.set()
         if outage.kind is FaultKind.RESET_PEER:
             route.drop()  # a connection that is older than the toxic would get FIN, not RST
@@ -209,7 +217,7 @@ class LiveStory(Story):
         finally:
             try:
                 hits = outage.hits()
-                met = route.requests - before if hits is None else hits
+                met = seen() - before if hits is None else hits
                 outage.remove()
                 end = self.now
             finally:
@@ -247,7 +255,7 @@ class LiveStory(Story):
         with self._lock:
             for client in tuple(self._cuts):
                 self._cut_over(client)
-        self._live.left(self, list(self._licences.values()))
+        self._live.left(self, self._issued)
 
     def close(self) -> None:
         """As every story, and on disk."""

@@ -155,6 +155,7 @@ class NodeLoop(_AbstractLoop):  # type: ignore[misc]
 
     def kill(self) -> None:
         """End every task now, silently: no ``finally`` of theirs reaches the fenced world outside."""
+        self.tidy()
         self.dead = True
         self._ready.clear()
         with self.running():
@@ -169,6 +170,10 @@ class NodeLoop(_AbstractLoop):  # type: ignore[misc]
                     _put_down(partial(generator.aclose().__await__().send, None))
         self._tasks.clear()
         self._generators.clear()
+
+    def tidy(self) -> None:
+        """Let go of finished tasks; exceptions of theirs that nobody asked for turn up in ``troubles``."""
+        self._tasks = {task: None for task in self._tasks if not task.done()}
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -226,7 +231,7 @@ class NodeLoop(_AbstractLoop):  # type: ignore[misc]
             coro.close()
             raise PowerOff
         if len(self._tasks) >= _TIDY_AT:
-            self._tasks = {task: None for task in self._tasks if not task.done()}
+            self.tidy()
         task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, **how)
         self._tasks[task] = None
         return task

@@ -31,11 +31,17 @@ LOSS: Final = 0.05
 
 
 class Network:
-    """Between the clients and the one server process that is up, if one is."""
+    """Between the clients and the one server process that is up, if one is.
 
-    def __init__(self, timeline: Timeline, *, timeout: float, spend: Callable[[], None] = lambda: None) -> None:
+    On a ``calm`` one every message takes just one HOP: what a generated story shrinks to.
+    """
+
+    def __init__(
+        self, timeline: Timeline, *, timeout: float, calm: bool = False, spend: Callable[[], None] = lambda: None
+    ) -> None:
         self._timeline = timeline
         self._timeout = timeout
+        self._gaps = (0.0,) if calm else GAPS
         self._spend = spend
         self._under_way: dict[Exchange, None] = {}
         self.server: Server | None = None
@@ -44,7 +50,7 @@ class Network:
         """Send a request; the future ends with the answer, or with an OSError."""
         self._spend()
         chance = lane.chance
-        there, back = HOP + chance.choice(GAPS), HOP + chance.choice(GAPS)
+        there, back = HOP + chance.choice(self._gaps), HOP + chance.choice(self._gaps)
         cut, lane.cut = lane.cut, None
         exchange = Exchange(lane, scope, body, lane.node.create_future(), back, cut)
         if cut is not None and cut.what == "request":
@@ -107,6 +113,8 @@ class Network:
         """What to say when requests wait and nothing is left to happen."""
         waiting = ", ".join(f"{each.scope['method']} {each.scope['path']}" for each in self._under_way) or "none"
         server = self.server
+        if server is not None:
+            server.node.tidy()
         last = f" Its last uncaught exception: {server.node.troubles[-1]!r}." if server and server.node.troubles else ""
         return (
             f"the simulated target hangs: requests wait for it ({waiting}) and nothing is left to happen.{last} "

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
@@ -23,6 +23,8 @@ from urllib.parse import urlsplit
 from licensing_harness.clock import Clock, RealClock
 from licensing_harness.errors import CleanUpIncomplete, HarnessError, TargetNotReady, UsageError
 from licensing_harness.masking import Masker
+from licensing_harness.target import signing
+from licensing_harness.worlds.story import Sign
 
 SERVER_EXTRA: Final = "the reference server is not installed: pip install 'licensing-harness[server]'"
 _POLL: Final = 0.01
@@ -267,24 +269,9 @@ class ReferenceProcess(TargetProcess):
             defect=defect,
         )
 
-    def sign(self, header: Mapping[str, Any], claims: Mapping[str, Any]) -> str:
-        """A compact JWS over exactly these, by the server's own key file.
-
-        Raises HarnessError when that file holds no such key.
-        PyJWT's algorithm signs; its ``encode`` would refuse claims that are wrong on purpose.
-        """
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-        from jwt.algorithms import OKPAlgorithm
-        from jwt.utils import base64url_encode
-
-        own = OKPAlgorithm()
-        key = own.prepare_key(self.keys.read_bytes())
-        if not isinstance(key, Ed25519PrivateKey):
-            message = f"{self.keys} holds no Ed25519 private key"
-            raise HarnessError(message)
-        parts = ({"alg": "EdDSA", **header}, dict(claims))
-        signed = b".".join(base64url_encode(json.dumps(part, separators=(",", ":")).encode()) for part in parts)
-        return (signed + b"." + base64url_encode(own.sign(signed, key))).decode()
+    def signer(self) -> Sign:
+        """``sign(header, claims)`` by the server's own key file. Raises UsageError when it holds no such key."""
+        return signing.signer(self.keys.read_bytes())
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

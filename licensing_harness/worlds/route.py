@@ -57,6 +57,11 @@ class Link:
         """How many requests the client began to send."""
         return 0 if self._proxy is None else self._proxy.requests
 
+    @property
+    def unreachable(self) -> int:
+        """How many of the client's connections found nobody at the other end."""
+        return 0 if self._proxy is None else self._proxy.unreachable
+
     def lead(self, upstream: Address) -> None:
         """From now on lead to ``upstream``."""
         proxy = self._cuttable()
@@ -103,6 +108,11 @@ class Route:
     def requests(self) -> int:
         """How many requests all clients began to send."""
         return sum(link.requests for link in self._links)
+
+    @property
+    def unreachable(self) -> int:
+        """How many connections of all clients found nobody at the other end."""
+        return sum(link.unreachable for link in self._links)
 
     @property
     def open(self) -> bool:

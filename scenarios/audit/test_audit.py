@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+
 from licensing_harness.suite import AuditMachine, Campaign, Cap, Story, Trouble, insist, troubled
 
 every_trouble = pytest.mark.parametrize("trouble", list(Trouble))
-LIFE = (
+LIFE: tuple[tuple[str, str, dict[str, float]], ...] = (
     ("vendor", "renew", {"duration": 600.0}),
     ("vendor", "suspend", {}),
     ("vendor", "reinstate", {}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from licensing_harness.suite import Campaign, Cap, NotRun, SeatsMachine, Story, Trouble, arm, insist, troubled
 
 every_trouble = pytest.mark.parametrize("trouble", list(Trouble))

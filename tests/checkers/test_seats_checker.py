@@ -19,8 +19,8 @@ def test_refused_second_device_keeps_sea_001() -> None:
     tape.call("activate", "laptop", 1, 1.2)
     tape.call("activate", "phone", 1, 1.3, no=FULL)
 
-    assert [] == tape.broken()
-    assert 1 == tape.occasions("SEA-001")
+    assert tape.broken() == []
+    assert tape.occasions("SEA-001") == 1
 
 
 def test_two_holders_of_one_seat_break_sea_001() -> None:
@@ -33,8 +33,8 @@ def test_two_holders_of_one_seat_break_sea_001() -> None:
     (violation,) = tape.violations("SEA-001")
     assert (one, two) == violation.evidence
     assert (two, alone) == violation.control
-    assert "accepted; 2 devices hold 1 seat" == violation.observed
-    assert "this activation refused: no free seat" == violation.expected
+    assert violation.observed == "accepted; 2 devices hold 1 seat"
+    assert violation.expected == "this activation refused: no free seat"
 
 
 def test_calls_one_after_the_other_leave_sea_001_undecided() -> None:
@@ -44,7 +44,7 @@ def test_calls_one_after_the_other_leave_sea_001_undecided() -> None:
     tape.call("activate", "phone", 1.2, 1.3, no=FULL)
     tape.call("activate", "phone", 1.4, 1.5, no=FULL)
 
-    assert 0 == tape.occasions("SEA-001")
+    assert tape.occasions("SEA-001") == 0
 
 
 def test_seats_for_everyone_leave_sea_001_undecided() -> None:
@@ -53,7 +53,7 @@ def test_seats_for_everyone_leave_sea_001_undecided() -> None:
     for device in ("laptop", "phone", "tablet"):
         tape.call("activate", device, 1, 1.2)
 
-    assert 0 == tape.occasions("SEA-001")
+    assert tape.occasions("SEA-001") == 0
 
 
 def test_lost_activate_does_not_break_sea_001() -> None:
@@ -62,8 +62,8 @@ def test_lost_activate_does_not_break_sea_001() -> None:
     tape.call("activate", "laptop", 1, None)
     tape.call("activate", "phone", 1, 1.3)
 
-    assert [] == tape.broken()
-    assert 1 == tape.occasions("SEA-001")
+    assert tape.broken() == []
+    assert tape.occasions("SEA-001") == 1
 
 
 def test_lost_release_ends_certainty() -> None:
@@ -74,7 +74,7 @@ def test_lost_release_ends_certainty() -> None:
     tape.call("activate", "laptop", 1.4, 1.5)
     tape.call("activate", "phone", 1.6, 1.7)
 
-    assert [] == tape.broken()
+    assert tape.broken() == []
 
 
 def test_release_under_way_ends_certainty() -> None:
@@ -84,7 +84,7 @@ def test_release_under_way_ends_certainty() -> None:
     tape.call("release", "laptop", 1.2, 1.9)
     tape.call("activate", "phone", 1.3, 1.4)
 
-    assert [] == tape.broken()
+    assert tape.broken() == []
 
 
 def test_refused_release_does_not_end_the_hold() -> None:
@@ -94,7 +94,7 @@ def test_refused_release_does_not_end_the_hold() -> None:
     tape.call("release", "phone", 1.2, 1.3, no=NONE)
     tape.call("activate", "phone", 1.4, 1.5)
 
-    assert ["SEA-001"] == tape.broken()
+    assert tape.broken() == ["SEA-001"]
 
 
 def test_lease_that_may_be_over_does_not_break_sea_001() -> None:
@@ -102,12 +102,12 @@ def test_lease_that_may_be_over_does_not_break_sea_001() -> None:
     tape = Tape()
     tape.call("activate", "laptop", 1, 1.5)
     tape.call("activate", "phone", 2.9, 2.96)
-    assert [] == tape.broken()
+    assert tape.broken() == []
 
     early = Tape()
     early.call("activate", "laptop", 1, 1.5)
     early.call("activate", "phone", 2.8, 2.9)
-    assert ["SEA-001"] == early.broken()
+    assert early.broken() == ["SEA-001"]
 
 
 def test_heartbeat_prolongs_the_hold() -> None:
@@ -127,7 +127,7 @@ def test_new_lease_of_the_same_device_is_one_seat() -> None:
     tape.call("activate", "laptop", 1, 1.1)
     tape.call("activate", "laptop", 1.2, 1.3)
 
-    assert [] == tape.broken()
+    assert tape.broken() == []
 
 
 def test_suspension_or_expiry_ends_certainty() -> None:
@@ -141,8 +141,8 @@ def test_suspension_or_expiry_ends_certainty() -> None:
     expired.call("renew", "vendor", 1.2, 1.3, asked={"duration": 9.0})
     expired.call("activate", "phone", 1.4, 1.5)
 
-    assert [] == suspended.violations("SEA-001")
-    assert [] == expired.violations("SEA-001")
+    assert suspended.violations("SEA-001") == []
+    assert expired.violations("SEA-001") == []
 
 
 def test_seats_without_a_lease_are_held_until_released() -> None:
@@ -154,8 +154,8 @@ def test_seats_without_a_lease_are_held_until_released() -> None:
     dated.call("activate", "laptop", 1, 1.1, answer={"lease_until": 1003.0, "server_time": 1000.0})
     dated.call("activate", "phone", 500, 501)
 
-    assert 1 == len(tape.violations("SEA-001", Contract()))
-    assert [] == dated.violations("SEA-001", Contract())
+    assert len(tape.violations("SEA-001", Contract())) == 1
+    assert dated.violations("SEA-001", Contract()) == []
 
 
 # SEA-002, SEA-003, SEA-004
@@ -177,8 +177,8 @@ def test_accepted_second_seat_keeps_sea_002() -> None:
     tape.call("activate", "laptop", 1, 1.1)
     tape.call("activate", "phone", 1.2, 1.3)
 
-    assert [] == tape.broken()
-    assert 1 == tape.occasions("SEA-002")
+    assert tape.broken() == []
+    assert tape.occasions("SEA-002") == 1
 
 
 def test_possible_holder_leaves_sea_002_undecided() -> None:
@@ -190,9 +190,9 @@ def test_possible_holder_leaves_sea_002_undecided() -> None:
     racing.call("activate", "laptop", 1.25, 3)
     racing.call("activate", "phone", 1.2, 1.3, no=FULL)
 
-    assert [] == lost.broken()
-    assert [] == racing.broken()
-    assert 0 == lost.occasions("SEA-002") + racing.occasions("SEA-002")
+    assert lost.broken() == []
+    assert racing.broken() == []
+    assert lost.occasions("SEA-002") + racing.occasions("SEA-002") == 0
 
 
 def test_own_seat_does_not_excuse_a_refusal() -> None:
@@ -201,7 +201,7 @@ def test_own_seat_does_not_excuse_a_refusal() -> None:
     tape.call("activate", "laptop", 1, 1.1)
     tape.call("activate", "laptop", 1.2, 1.3, no=FULL)
 
-    assert ["SEA-002"] == tape.broken()
+    assert tape.broken() == ["SEA-002"]
 
 
 def test_seat_taken_after_the_lease_keeps_sea_003() -> None:
@@ -210,9 +210,9 @@ def test_seat_taken_after_the_lease_keeps_sea_003() -> None:
     tape.call("activate", "laptop", 1, 1.1)
     tape.call("activate", "phone", 3.2, 3.3)
 
-    assert [] == tape.broken()
-    assert 1 == tape.occasions("SEA-003")
-    assert 0 == tape.occasions("SEA-004")
+    assert tape.broken() == []
+    assert tape.occasions("SEA-003") == 1
+    assert tape.occasions("SEA-004") == 0
 
 
 def test_seat_refused_after_the_lease_breaks_sea_003() -> None:
@@ -224,7 +224,7 @@ def test_seat_refused_after_the_lease_breaks_sea_003() -> None:
 
     (violation,) = tape.violations("SEA-003")
     assert (grant, crash, wrong) == violation.evidence
-    assert [] == tape.violations("SEA-004")
+    assert tape.violations("SEA-004") == []
 
 
 def test_lease_possibly_prolonged_leaves_sea_003_undecided() -> None:
@@ -234,8 +234,8 @@ def test_lease_possibly_prolonged_leaves_sea_003_undecided() -> None:
     tape.call("heartbeat", "laptop", 2, None)
     tape.call("activate", "phone", 5, 5.1, no=FULL)
 
-    assert [] == tape.broken()
-    assert 0 == tape.occasions("SEA-003")
+    assert tape.broken() == []
+    assert tape.occasions("SEA-003") == 0
 
 
 def test_refusal_within_the_tolerance_does_not_break_sea_003() -> None:
@@ -244,7 +244,7 @@ def test_refusal_within_the_tolerance_does_not_break_sea_003() -> None:
     tape.call("activate", "laptop", 1, 1.1)
     tape.call("activate", "phone", 3.14, 3.3, no=FULL)
 
-    assert [] == tape.broken()
+    assert tape.broken() == []
 
 
 def test_sea_003_needs_the_stated_lease() -> None:
@@ -253,7 +253,7 @@ def test_sea_003_needs_the_stated_lease() -> None:
     tape.call("activate", "laptop", 1, 1.1)
     tape.call("activate", "phone", 50, 50.1, no=FULL)
 
-    assert [] == tape.broken(Contract())
+    assert tape.broken(Contract()) == []
 
 
 def test_seat_taken_after_a_release_keeps_sea_004() -> None:
@@ -263,9 +263,9 @@ def test_seat_taken_after_a_release_keeps_sea_004() -> None:
     tape.call("release", "laptop", 1.2, 1.3)
     tape.call("activate", "phone", 1.4, 1.5)
 
-    assert [] == tape.broken()
-    assert 1 == tape.occasions("SEA-004")
-    assert 0 == tape.occasions("SEA-003")
+    assert tape.broken() == []
+    assert tape.occasions("SEA-004") == 1
+    assert tape.occasions("SEA-003") == 0
 
 
 def test_seat_refused_after_a_release_breaks_sea_004() -> None:
@@ -286,8 +286,8 @@ def test_lost_release_leaves_sea_004_undecided() -> None:
     tape.call("release", "laptop", 1.2, None)
     tape.call("activate", "phone", 1.4, 1.5, no=FULL)
 
-    assert [] == tape.broken()
-    assert 0 == tape.occasions("SEA-004")
+    assert tape.broken() == []
+    assert tape.occasions("SEA-004") == 0
 
 
 # SEA-005
@@ -301,8 +301,8 @@ def test_heartbeats_within_the_lease_keep_sea_005() -> None:
     tape.call("heartbeat", "laptop", 3.3, 3.4)
     tape.call("activate", "phone", 4.5, 4.6, no=FULL)
 
-    assert [] == tape.broken()
-    assert 2 == tape.occasions("SEA-005")
+    assert tape.broken() == []
+    assert tape.occasions("SEA-005") == 2
 
 
 def test_heartbeat_refused_within_the_lease_breaks_sea_005() -> None:
@@ -332,8 +332,8 @@ def test_heartbeat_refused_after_the_lease_keeps_sea_005() -> None:
     tape.call("activate", "laptop", 1, 1.1)
     tape.call("heartbeat", "laptop", 3.2, 3.3, no=NONE)
 
-    assert [] == tape.broken()
-    assert 1 == tape.occasions("SEA-005")
+    assert tape.broken() == []
+    assert tape.occasions("SEA-005") == 1
 
 
 def test_activate_that_may_have_worked_leaves_sea_005_undecided() -> None:
@@ -347,6 +347,6 @@ def test_activate_that_may_have_worked_leaves_sea_005_undecided() -> None:
     refused.call("release", "laptop", 1.2, None)
     refused.call("heartbeat", "laptop", 1.4, 1.5, no=NONE)
 
-    assert [] == accepted.broken()
-    assert [] == refused.broken()
-    assert 0 == accepted.occasions("SEA-005", CONTRACT) + refused.occasions("SEA-005", CONTRACT)
+    assert accepted.broken() == []
+    assert refused.broken() == []
+    assert accepted.occasions("SEA-005", CONTRACT) + refused.occasions("SEA-005", CONTRACT) == 0

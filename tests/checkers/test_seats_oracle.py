@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from histories import CONTRACT, Tape
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -91,7 +93,7 @@ def moments(operations: list[Operation]) -> list[float]:
             if time < FOREVER:
                 edges.update((time, time + LEASE - SLACK, time + LEASE + SLACK))
     ordered = sorted(edges)
-    return sorted([*ordered, *((one + two) / 2 for one, two in zip(ordered, ordered[1:], strict=False))])
+    return sorted([*ordered, *((one + two) / 2 for one, two in itertools.pairwise(ordered))])
 
 
 @settings(max_examples=400, deadline=None)

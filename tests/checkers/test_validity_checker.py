@@ -12,8 +12,8 @@ def test_yes_with_the_issued_features_keeps_val_001() -> None:
     tape = Tape(features=("b", "a"))
     tape.call("validate", "laptop", 1, 1.1, answer={"features": ["a", "b"]})
 
-    assert [] == tape.broken()
-    assert 1 == tape.occasions("VAL-001")
+    assert tape.broken() == []
+    assert tape.occasions("VAL-001") == 1
 
 
 def test_yes_with_other_features_breaks_val_001() -> None:
@@ -32,8 +32,8 @@ def test_yes_that_states_no_features_leaves_val_001_undecided() -> None:
     tape = Tape(features=["a"])
     tape.call("validate", "laptop", 1, 1.1)
 
-    assert [] == tape.violations("VAL-001")
-    assert 0 == tape.occasions("VAL-001")
+    assert tape.violations("VAL-001") == []
+    assert tape.occasions("VAL-001") == 0
 
 
 def test_no_after_the_term_keeps_val_002() -> None:
@@ -42,8 +42,8 @@ def test_no_after_the_term_keeps_val_002() -> None:
     tape.call("validate", "laptop", 0.5, 0.6)
     tape.call("validate", "laptop", 1.2, 1.3, no="expired")
 
-    assert [] == tape.broken()
-    assert 1 == tape.occasions("VAL-002")
+    assert tape.broken() == []
+    assert tape.occasions("VAL-002") == 1
 
 
 def test_yes_after_the_term_breaks_val_002() -> None:
@@ -60,7 +60,7 @@ def test_yes_within_the_tolerance_does_not_break_val_002() -> None:
     tape = Tape(duration=1.0)
     tape.call("validate", "laptop", 1.14, 9.0)
 
-    assert [] == tape.broken()
+    assert tape.broken() == []
 
 
 def test_renewal_counts_from_itself() -> None:
@@ -68,7 +68,7 @@ def test_renewal_counts_from_itself() -> None:
     tape = Tape(duration=100.0)
     tape.call("renew", "vendor", 1.0, 1.1, asked={"duration": 1.0})
     tape.call("validate", "laptop", 2.1, 2.14)
-    assert [] == tape.broken()
+    assert tape.broken() == []
 
     late = tape.call("validate", "laptop", 2.2, 2.3)
 
@@ -84,8 +84,8 @@ def test_unknown_renewal_may_work_at_any_time() -> None:
     tape.call("validate", "laptop", 50.0, 50.1)
     tape.call("validate", "laptop", 51.0, 51.1, no="expired")
 
-    assert [] == tape.broken()
-    assert 0 == tape.occasions("VAL-002")
+    assert tape.broken() == []
+    assert tape.occasions("VAL-002") == 0
 
 
 def test_answer_before_its_own_expiry_keeps_val_003() -> None:
@@ -94,8 +94,8 @@ def test_answer_before_its_own_expiry_keeps_val_003() -> None:
     tape.call("validate", "laptop", 1, 1.1, answer={"expires": 10.0, "server_time": 9.0})
     tape.call("activate", "laptop", 2, 2.1, answer={"lease_until": 10.0, "server_time": 10.0})
 
-    assert [] == tape.broken()
-    assert 2 == tape.occasions("VAL-003")
+    assert tape.broken() == []
+    assert tape.occasions("VAL-003") == 2
 
 
 def test_answer_after_its_own_expiry_breaks_val_003() -> None:
@@ -113,8 +113,8 @@ def test_repeated_issue_and_revoke_may_name_a_past_expiry() -> None:
     tape = Tape()
     tape.call("revoke", "vendor", 1, 1.1, answer={"expires": 1.0, "server_time": 10.0})
 
-    assert 0 == tape.occasions("VAL-003")
-    assert [] == tape.broken()
+    assert tape.occasions("VAL-003") == 0
+    assert tape.broken() == []
 
 
 def test_unknown_after_a_crash_breaks_val_004() -> None:
@@ -134,8 +134,8 @@ def test_known_after_a_crash_keeps_val_004() -> None:
     tape.crash(1, 1.5)
     tape.call("validate", "laptop", 2, 2.1)
 
-    assert [] == tape.broken()
-    assert 1 == tape.occasions("VAL-004")
+    assert tape.broken() == []
+    assert tape.occasions("VAL-004") == 1
 
 
 def test_deleted_on_revoke_or_expiry_does_not_break_val_004() -> None:
@@ -146,9 +146,9 @@ def test_deleted_on_revoke_or_expiry_does_not_break_val_004() -> None:
     expired = Tape(duration=1.0)
     expired.call("validate", "laptop", 2, 2.1, no="unknown-licence")
 
-    assert [] == tape.broken()
-    assert [] == expired.broken()
-    assert 0 == tape.occasions("VAL-004") + expired.occasions("VAL-004")
+    assert tape.broken() == []
+    assert expired.broken() == []
+    assert tape.occasions("VAL-004") + expired.occasions("VAL-004") == 0
 
 
 def test_refusal_in_the_term_breaks_val_005() -> None:
@@ -167,7 +167,7 @@ def test_refusal_after_a_short_renewal_keeps_val_005() -> None:
         tape.call("renew", "vendor", 1.0, end, asked={"duration": 1.0})
         tape.call("validate", "laptop", 2.0, 2.1, no="expired")
 
-        assert [] == tape.broken()
+        assert tape.broken() == []
 
 
 def test_refusal_after_a_renewal_that_is_long_enough_breaks_val_005() -> None:
@@ -176,7 +176,7 @@ def test_refusal_after_a_renewal_that_is_long_enough_breaks_val_005() -> None:
     tape.call("renew", "vendor", 0.5, 0.6, asked={"duration": 100.0})
     tape.call("validate", "laptop", 5.0, 5.1, no="expired")
 
-    assert ["VAL-005"] == tape.broken()
+    assert tape.broken() == ["VAL-005"]
 
 
 def test_possible_suspension_leaves_val_005_undecided() -> None:
@@ -187,9 +187,9 @@ def test_possible_suspension_leaves_val_005_undecided() -> None:
     seatless = Tape()
     seatless.call("validate", "laptop", 2, 2.1, no="no-such-seat")
 
-    assert [] == tape.broken()
-    assert [] == seatless.broken()
-    assert 0 == tape.occasions("VAL-005") + seatless.occasions("VAL-005")
+    assert tape.broken() == []
+    assert seatless.broken() == []
+    assert tape.occasions("VAL-005") + seatless.occasions("VAL-005") == 0
 
 
 def test_yes_while_suspended_breaks_val_006() -> None:
@@ -211,8 +211,8 @@ def test_no_while_suspended_keeps_val_006() -> None:
     tape.call("reinstate", "vendor", 2, 2.1)
     tape.call("validate", "laptop", 2.2, 2.3)
 
-    assert [] == tape.broken()
-    assert 1 == tape.occasions("VAL-006")
+    assert tape.broken() == []
+    assert tape.occasions("VAL-006") == 1
 
 
 def test_possible_reinstatement_leaves_val_006_undecided() -> None:
@@ -224,8 +224,8 @@ def test_possible_reinstatement_leaves_val_006_undecided() -> None:
         tape.call("reinstate", "vendor", 2, end)
         tape.call("validate", "laptop", 2.1, 2.2)
 
-        assert [] == tape.broken()
-        assert 0 == tape.occasions("VAL-006")
+        assert tape.broken() == []
+        assert tape.occasions("VAL-006") == 0
 
 
 def test_suspension_within_the_bound_is_not_judged() -> None:
@@ -234,8 +234,8 @@ def test_suspension_within_the_bound_is_not_judged() -> None:
     tape.call("suspend", "vendor", 1, 1.1)
     tape.call("validate", "laptop", 2.0, 2.1)
 
-    assert [] == tape.violations("VAL-006", Contract(revocation_bound=1))
-    assert 1 == len(tape.violations("VAL-006", CONTRACT))
+    assert tape.violations("VAL-006", Contract(revocation_bound=1)) == []
+    assert len(tape.violations("VAL-006", CONTRACT)) == 1
 
 
 def test_unknown_answers_are_never_read_as_refusals() -> None:
@@ -244,5 +244,5 @@ def test_unknown_answers_are_never_read_as_refusals() -> None:
     tape.call("validate", "laptop", 1, None)
 
     assert tape.story.operations[-1].outcome is Outcome.UNKNOWN
-    assert [] == tape.broken()
-    assert 0 == tape.occasions("VAL-005")
+    assert tape.broken() == []
+    assert tape.occasions("VAL-005") == 0

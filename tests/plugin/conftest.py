@@ -59,7 +59,7 @@ class Done:
     @property
     def run(self) -> Path:
         """The newest run directory."""
-        return sorted((self.where / ".licensing" / "runs").glob("2*"))[-1]
+        return max((self.where / ".licensing" / "runs").glob("2*"))
 
 
 Run = Callable[..., Done]

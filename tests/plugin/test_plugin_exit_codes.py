@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from licensing_harness.tally import Row, Tally
-from licensing_harness.verdict import Verdict
+from licensing_harness.rows import Row, Rows
+from licensing_harness.verdict import RunResult, ScenarioResult, Verdict
 
 _BAD_CLEAN_UP = """
 from licensing_harness.errors import CleanUpIncomplete
@@ -175,7 +175,7 @@ def _row(verdict: Verdict, **more: Any) -> Row:
 
 
 @pytest.mark.parametrize(
-    ("rows", "pytest_code", "failures", "code"),
+    ("verdicts", "pytest_code", "failures", "code"),
     [
         ([Verdict.HELD], 0, 0, 0),
         ([Verdict.UNDECIDED], 1, 1, 10),
@@ -187,29 +187,39 @@ def _row(verdict: Verdict, **more: Any) -> Row:
         ([Verdict.HELD], 6, 0, 6),
     ],
 )
-def test_the_tally_takes_the_worst(rows: list[Verdict], pytest_code: int, failures: int, code: int) -> None:
+def test_the_tally_takes_the_worst(verdicts: list[Verdict], pytest_code: int, failures: int, code: int) -> None:
     """Undecided is taken out of pytest's failures; broken beats interrupted; nothing but not run is 10."""
-    tally = Tally()
-    for verdict in rows:
-        tally.add(_row(verdict), failed=verdict in {Verdict.UNDECIDED, Verdict.BROKEN})
+    rows = Rows()
+    for verdict in verdicts:
+        rows.add(_row(verdict), failed=verdict in {Verdict.UNDECIDED, Verdict.BROKEN})
 
-    assert tally.exit_code(pytest_code, failures) == code
+    assert rows.exit_code(pytest_code, failures) == code
 
 
 def test_tests_that_are_no_scenarios_decide_nothing() -> None:
     """A test that only borrows a fixture of ours and can't have it makes the run's code, not a verdict."""
-    tally = Tally()
-    tally.add(_row(Verdict.NOT_RUN, counts=False), failed=False)
+    rows = Rows()
+    rows.add(_row(Verdict.NOT_RUN, counts=False), failed=False)
 
-    assert tally.exit_code(0, 0) == 0
+    assert rows.exit_code(0, 0) == 0
 
 
-def test_rows_of_one_scenario_become_one_result() -> None:
-    """Body, clean-up and seeds of a scenario in a world: the worst verdict, the sum of the rest."""
-    tally = Tally()
-    tally.add(_row(Verdict.HELD, stories=2, seconds=1.0), failed=False)
-    tally.add(_row(Verdict.BROKEN, stories=1, seconds=0.5, reason="SEA-001"), failed=True)
+def test_what_only_the_tests_know_is_added_to_the_result() -> None:
+    """A scenario's own assertion, one that told no story, and the real time."""
+    rows = Rows()
+    rows.add(_row(Verdict.HELD, seconds=1.0), failed=False)
+    rows.add(_row(Verdict.BROKEN, seconds=0.5, reason="its own assertion"), failed=True)
+    rows.add(Row(scenario="x", world="live", verdict=Verdict.NOT_RUN, reason="needs 'rollout'"), failed=False)
+    told = ScenarioResult(id="seats/test_seats.py::test_x", world="live", verdict=Verdict.HELD, stories=3)
 
-    [result] = tally.results()
+    result = rows.complete(RunResult(scenarios=[told]), exit_code=1)
 
-    assert (result.verdict, result.reason, result.stories, result.seconds) == (Verdict.BROKEN, "SEA-001", 3, 1.5)
+    first, second = result.scenarios
+    assert (first.verdict, first.reason, first.stories, first.seconds) == (
+        Verdict.BROKEN,
+        "its own assertion",
+        3,
+        1.5,
+    )
+    assert (second.id, second.verdict, second.reason) == ("x", Verdict.NOT_RUN, "needs 'rollout'")
+    assert result.exit_code == 1

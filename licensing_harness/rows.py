@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from licensing_harness.verdict import Exit, ScenarioResult, Verdict, worst
+from licensing_harness.verdict import Exit, RunResult, ScenarioResult, Verdict, worst
 
 _PYTEST_FAILED = 1
 
@@ -62,8 +62,8 @@ class Row:
 
 
 @dataclass(kw_only=True, slots=True)
-class Tally:
-    """Rows, and what no test stands for."""
+class Rows:
+    """All rows of a run, and what no test stands for."""
 
     rows: list[Row] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
@@ -96,24 +96,33 @@ class Tally:
             codes.append(Exit.UNDECIDED)  # nothing held and nothing broken: nothing was proved
         return worst(codes)
 
-    def results(self) -> list[ScenarioResult]:
-        """One result a scenario and world: of several rows (its body, its clean-up, its seeds) the worst."""
-        found: dict[tuple[str, str], ScenarioResult] = {}
+    def complete(self, result: RunResult, *, exit_code: int) -> RunResult:
+        """Add to what the history tells what only the tests know.
+
+        These are scenarios that told no story, assertions of a scenario's own,
+        known deviations, and how long each took for real.
+        """
+        found = {(each.id, each.world): each for each in result.scenarios}
+        seconds: dict[tuple[str, str], float] = {}
         for row in self.rows:
             if not row.counts:
                 continue
-            result, key = row.as_result(), (row.scenario, row.world)
-            known = found.get(key)
-            if known is None:
-                found[key] = result
-                continue
-            known.stories += result.stories
-            known.operations += result.operations
-            known.overlaps += result.overlaps
-            known.seconds = round(known.seconds + result.seconds, 3)
-            if _RANK.index(result.verdict) < _RANK.index(known.verdict):
-                known.verdict, known.reason = result.verdict, result.reason
-        return list(found.values())
+            key, told = (row.scenario, row.world), row.as_result()
+            seconds[key] = seconds.get(key, 0.0) + row.seconds
+            known = found.setdefault(key, told)
+            if row.deviation or _RANK.index(told.verdict) < _RANK.index(known.verdict):
+                known.verdict, known.reason = told.verdict, told.reason
+        for key, spent in seconds.items():
+            found[key].seconds = round(spent, 3)
+        result.scenarios = list(found.values())
+        result.errors = list(dict.fromkeys([*result.errors, *self.errors()]))
+        result.exit_code = exit_code
+        broken = any(each.verdict is Verdict.BROKEN for each in result.scenarios)
+        if exit_code == Exit.HELD:
+            result.verdict = Verdict.HELD
+        else:
+            result.verdict = Verdict.BROKEN if broken else Verdict.UNDECIDED
+        return result
 
     def errors(self) -> list[str]:
         """Why the run can't be trusted, each once."""
@@ -122,12 +131,3 @@ class Tally:
 
 
 _RANK = (Verdict.BROKEN, Verdict.UNDECIDED, Verdict.HELD, Verdict.NOT_RUN)
-
-
-def reasons_not_run(rows: Iterable[Row]) -> dict[str, list[str]]:
-    """What was not tested, by reason."""
-    found: dict[str, list[str]] = {}
-    for row in rows:
-        if row.verdict is Verdict.NOT_RUN:
-            found.setdefault(row.reason, []).append(f"{row.scenario} [{row.world}]")
-    return found

@@ -1,0 +1,154 @@
+"""Reference tables written by the code they describe, so that they can't fall behind it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Final
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    lines += ["| " + " | ".join(str(cell).replace("|", r"\|") for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def options() -> str:
+    """Every option by each of its names."""
+    from licensing_harness.options import OPTIONS
+
+    return table(
+        ["command line", "pytest", "environment", "default", "what it does"],
+        [
+            [
+                f"`--{option.name}{' ' + option.metavar if option.metavar else ''}`",
+                f"`{option.flag}`",
+                f"`{option.env}`",
+                f"`{option.default}`" if option.default not in (None, (), False) else "",
+                option.help,
+            ]
+            for option in OPTIONS
+        ],
+    )
+
+
+def promises() -> str:
+    """Every promise by family, with what it needs and what proves that it was tried."""
+    from licensing_harness.checkers.judge import ALL_PROMISES
+
+    return table(
+        ["id", "promise", "needs", "undecided without"],
+        [
+            [
+                f"`{each.id}`",
+                each.sentence,
+                ", ".join([*(f"`{cap.value}`" for cap in sorted(each.needs)), *(f"`{n}=`" for n in each.numbers)]),
+                each.control,
+            ]
+            for each in ALL_PROMISES
+        ],
+    )
+
+
+def capabilities() -> str:
+    """Every capability and its methods."""
+    from licensing_harness.vocabulary import METHODS, Cap
+
+    return table(
+        ["capability", "adapter methods"],
+        [
+            [f"`Cap.{cap.name}` (`{cap.value}`)", ", ".join(f"`{method}`" for method in METHODS.get(cap, ())) or "none"]
+            for cap in Cap
+        ],
+    )
+
+
+def reasons() -> str:
+    """The reasons that checkers understand."""
+    from licensing_harness.vocabulary import Reason
+
+    return ", ".join(f"`{reason.value}`" for reason in Reason)
+
+
+def exit_codes() -> str:
+    """Every exit code, worst first, in the order in which one wins over another."""
+    from licensing_harness.verdict import Exit, worst
+
+    order: list[int] = []
+    left = {int(code) for code in Exit}
+    while left:
+        order.append(worst(left))
+        left.discard(order[-1])
+    return table(["code", "meaning"], [[f"`{code}`", _MEANING[Exit(code).name]] for code in order])
+
+
+_MEANING: Final = {
+    "CLEAN_UP": "clean-up incomplete: a fault, a process or a licence of the run was left behind",
+    "GUARD": "a safety guard refused: a host that is not allowed, or the request cap",
+    "NOT_READY": "the target was not ready",
+    "HARNESS_ERROR": "an error of the harness or of the adapter: the run says nothing about the target",
+    "USAGE": "an option, an adapter or a file can't be used as given",
+    "BROKEN": "a promise was broken",
+    "INTERRUPTED": "interrupted",
+    "WARNINGS": "pytest's: too many warnings",
+    "UNDECIDED": "nothing was broken, and something that was tried was not proved",
+    "THRESHOLD": "every promise held, and a load threshold was missed",
+    "NOTHING_COLLECTED": "no scenario was selected",
+    "HELD": "every promise that was tried was held",
+}
+
+
+def fields(name: str) -> Callable[[], str]:
+    """The fields of one record of the history, or of one part of the result."""
+
+    def describe() -> str:
+        import msgspec
+
+        from licensing_harness import history, verdict
+
+        kind: Any = getattr(history, name, None) or getattr(verdict, name)
+        described = (
+            [(each.name, each.required) for each in msgspec.structs.fields(kind)]
+            if issubclass(kind, msgspec.Struct)
+            else [(each.name, True) for each in dataclasses.fields(kind)]
+        )
+        return ", ".join(f"`{field}`" + ("" if required else " (may be left out)") for field, required in described)
+
+    return describe
+
+
+CONTENTS: Final[dict[str, Callable[[], str]]] = {
+    "options": options,
+    "promises": promises,
+    "capabilities": capabilities,
+    "reasons": reasons,
+    "exit-codes": exit_codes,
+    **{f"fields-{name}": fields(name) for name in ("Header", "StoryOpened", "Begun", "Operation", "Fault")},
+    **{f"fields-{name}": fields(name) for name in ("StoryEnded", "RunResult", "PromiseResult", "ScenarioResult")},
+    "fields-Finding": fields("Finding"),
+}
+
+
+class FromCode(SphinxDirective):
+    """``{from-code} options`` puts that table here."""
+
+    required_arguments = 1
+    option_spec: ClassVar[dict[str, Any]] = {}
+
+    def run(self) -> list[nodes.Node]:
+        """The parsed table. Raises an error of the directive for a name that there is none of."""
+        name = self.arguments[0]
+        if name not in CONTENTS:
+            raise self.error(f"from-code knows {', '.join(CONTENTS)}; not {name!r}")
+        return self.parse_text_to_nodes(CONTENTS[name]())
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directive."""
+    app.add_directive("from-code", FromCode)
+    return {"version": "1", "parallel_read_safe": True}

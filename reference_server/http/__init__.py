@@ -1,0 +1,1 @@
+"""HTTP, thin: bytes to commands, answers to bytes."""

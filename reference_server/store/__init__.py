@@ -1,0 +1,1 @@
+"""Where committed state lives: one set of tables, in SQLite or PostgreSQL."""

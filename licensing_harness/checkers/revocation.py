@@ -2,7 +2,7 @@
 
 A revoke is final. Only an acknowledged one starts the clock: one of unknown
 outcome may not have happened. A refusal for the reason ``revoked`` is as good as
-an acknowledgement, whoever saw it.
+an acknowledgement.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ _YES = ("validate", "activate", "heartbeat", "issue_token", "renew", "reinstate"
 
 
 def _revoked(licence: Licence) -> Operation | None:
-    return licence.first_accepted("revoke")
+    # A second order that is refused as "revoked" tells the vendor what the lost answer would have told.
+    told = (each for each in licence.of("revoke") if each.accepted or (each.refused and each.reason == Reason.REVOKED))
+    return min(told, key=ended, default=None)
 
 
 def _answered(

@@ -240,6 +240,11 @@ def _later(one: Operation, two: Operation) -> Operation:
     return max(one, two, key=began)
 
 
+def _tells_suspended(suspend: Operation) -> bool:
+    # A second order that is refused as "suspended" tells that it was in force then, as an acknowledgement does.
+    return suspend.accepted or (suspend.refused and suspend.reason == Reason.SUSPENDED)
+
+
 def _while_suspended(story: StoryHistory, contract: Contract) -> Iterator[tuple[Licence, Operation, Operation]]:
     """Answers to a validate sent when a suspension was certainly in force, beyond the stated bound.
 
@@ -248,7 +253,7 @@ def _while_suspended(story: StoryHistory, contract: Contract) -> Iterator[tuple[
     """
     bound = contract.revocation_bound or 0.0
     for licence in index_of(story).licences.values():
-        suspensions = sorted((each for each in licence.of("suspend") if each.accepted), key=ended)
+        suspensions = sorted(filter(_tells_suspended, licence.of("suspend")), key=ended)
         if not suspensions or "validate" not in licence.verbs:
             continue
         latest = list(accumulate(suspensions, _later))

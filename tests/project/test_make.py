@@ -89,3 +89,10 @@ def test_ci_runs_what_developers_run() -> None:
     assert ".ci/setup" in workflow
     assert "make check" in workflow
     assert all(f'"{version}"' in workflow for version in ("3.11", "3.12", "3.13", "3.14"))
+
+
+def test_no_two_test_modules_share_a_name() -> None:
+    """pytest puts every test folder on the path, so a helper's name must be its own."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
+
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []

@@ -86,11 +86,11 @@ def test_validity_of_what_was_acknowledged(licensing_story: Story, *, power: boo
     """
     story = licensing_story
     licences = []
-    for half_millisecond in [*range(16)] * 4 if power else (0, 4, 12):
+    for quarter_millisecond in [*range(20)] * 6 if power else (0, 8, 24):
         story.cut_next("vendor", "request")
         licences.append(story.fresh_licence())
         story.start("vendor", "issue", licences[-1])
-        story.advance(half_millisecond / 2000)
+        story.advance(quarter_millisecond / 4000)
         story.crash(power=power)
         story.settle()
         insist(story, "vendor", "issue", licences[-1])

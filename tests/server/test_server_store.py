@@ -143,7 +143,7 @@ def test_head_is_the_newest_migration() -> None:
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     config.set_main_option("path_separator", "os")
 
-    assert [schema.HEAD] == ScriptDirectory.from_config(config).get_heads()
+    assert ScriptDirectory.from_config(config).get_heads() == [schema.HEAD]
 
 
 def test_a_database_of_a_newer_server_is_refused(database: Database) -> None:
@@ -159,7 +159,7 @@ def test_a_database_of_a_newer_server_is_refused(database: Database) -> None:
     run(opened())
     with database.engine().begin() as connection:
         connection.execute(sqlalchemy.text("UPDATE alembic_version SET version_num = 'r9999'"))
-    with pytest.raises(StartError, match="another version of this server"):
+    with pytest.raises(StartError, match=r"another version of this server"):
         run(opened())
 
 
@@ -169,7 +169,7 @@ def test_a_second_server_on_the_same_database_is_refused(database: Database) -> 
     async def body() -> None:
         first, second = database.store(), database.store()
         await first.open()
-        with pytest.raises(StartError, match="in use by another server"):
+        with pytest.raises(StartError, match=r"in use by another server"):
             await second.open()
         await first.close()
         third = database.store()
@@ -246,7 +246,7 @@ def test_a_database_locked_by_somebody_else_is_named(tmp_path: Path) -> None:
         other = sqlite3.connect(tmp_path / "licences.db", isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         try:
-            with pytest.raises(StartError, match="locked.*another process holds it"):
+            with pytest.raises(StartError, match=r"locked.*another process holds it"):
                 await SqliteDatabase(tmp_path / "licences.db").store().open()
         finally:
             other.close()
@@ -264,7 +264,7 @@ def test_a_full_disk_refuses_a_batch_and_keeps_what_was(tmp_path: Path) -> None:
         (pages,) = store._writing.execute("PRAGMA page_count").fetchone()
         store._writing.execute(f"PRAGMA max_page_count = {pages}")
         large = Rows(answers=[("actor", "key", b"", bytes(1_000_000), 1)])
-        with pytest.raises(StoreError, match="full"):
+        with pytest.raises(StoreError, match=r"full"):
             await store.commit(store.statements.write, large)
         store._writing.execute("PRAGMA max_page_count = 1000000")
         await store.commit(store.statements.write, large)

@@ -78,9 +78,9 @@ def _server(database: Path) -> Any:
     """The reference server's application on a new SQLite file, not serving HTTP."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-    from reference_server.store.sqlite import SqliteStore
 
     from reference_server import clock, composition, entropy
+    from reference_server.store.sqlite import SqliteStore
 
     keys = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return composition.build(

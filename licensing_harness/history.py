@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import IO, Any, Final, Literal, Self
 
 import msgspec
 
@@ -133,7 +133,8 @@ Record = StoryOpened | Begun | Operation | Fault | StoryEnded
 _encode = msgspec.json.Encoder().encode
 
 
-class _Version(msgspec.Struct, tag_field="kind", tag="header"):
+class _Version(msgspec.Struct):
+    kind: Literal["header"]
     schema: int = SCHEMA
 
 

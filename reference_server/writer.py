@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -60,6 +60,9 @@ def recall(view: View, command: Command) -> Stored | None:
 
 class Writer:
     """See the module. ``commit`` is the seam: a thread in a process, the simulated disk in a simulation."""
+
+    overlay: ClassVar[type[Overlay]] = Overlay
+    """What a batch is decided in."""
 
     def __init__(
         self,
@@ -143,7 +146,7 @@ class Writer:
     ) -> tuple[Overlay, list[_Settled], Rows | None]:
         """Decide every command at one reading of the clock. No rows means nothing to commit."""
         now = self.clock()
-        overlay = Overlay(self.book, now, live=self.live, seal=self.seal)
+        overlay = self.overlay(self.book, now, live=self.live, seal=self.seal)
         settled: list[_Settled] = []
         probed = False
         for command, future in batch:

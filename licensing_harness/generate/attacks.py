@@ -1,6 +1,6 @@
 """Attacks on access tokens: each turns an honest token into one that must be refused.
 
-Ids are those of the catalogue in the docs; a suffix tells variants apart
+Ids keep their meaning between versions; a suffix tells variants apart
 (``ALG-07.pem``). What an attack proves needs its control: the honest token is
 accepted before and after. Everything is deterministic.
 """

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from licensing_harness.generate.machine import GAPS, LicensingMachine
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from licensing_harness.generate.machine import GAPS, WHICH, LicensingMachine
 from licensing_harness.vocabulary import Cap
-from licensing_harness.worlds.story import VENDOR, Story
+from licensing_harness.worlds.story import DEVICES, VENDOR, Story
 
 
 class SeatsMachine(LicensingMachine):
@@ -15,6 +18,12 @@ class SeatsMachine(LicensingMachine):
     device_verbs: ClassVar = {"activate": 4, "release": 2, "heartbeat": 2}
     contended: ClassVar = ("activate", "activate", "release", "heartbeat")
     leases: ClassVar = (0.5, 0.9, 1.1)
+
+    @rule(device=st.sampled_from(DEVICES), which=WHICH)
+    def outlive(self, device: str, which: int) -> None:
+        """Every lease runs out, then a device asks for a seat: rarely met by chance alone."""
+        if self.wait_leases(1.1):
+            self.tell("start", device, "activate", self.label(which))
 
 
 class RevocationMachine(LicensingMachine):
@@ -25,6 +34,15 @@ class RevocationMachine(LicensingMachine):
     contended: ClassVar = ("validate", "activate", "validate_token")
     seats: ClassVar = (2, 3)
     durations: ClassVar = (None, 60.0)
+
+    @rule(verb=st.sampled_from(("validate", "activate", "issue_token", "validate_token")), which=WHICH)
+    def revoke_in_use(self, verb: str, which: int) -> None:
+        """All devices use a licence, it is revoked, and they try again: a yes before, and a try after."""
+        if self.able(verb) and self.able("revoke"):
+            self.tell("contend", verb, self.label(which))
+            self.tell("settle")
+            self.tell("call", VENDOR, "revoke", self.label(which))
+            self.tell("contend", verb, self.label(which))
 
 
 class ValidityMachine(LicensingMachine):

@@ -13,9 +13,9 @@ licences in mid-run, and a rule that lets every device do the same thing now.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import product
+from itertools import permutations, product
 from typing import Any, ClassVar, Final
 
 import hypothesis
@@ -34,8 +34,9 @@ GAPS: Final = (0.0, 0.001, 0.002, 0.010, 0.050)
 """Seconds between steps: the sizes at which calls overlap in different ways."""
 
 _CHANCES: Final = 2**16
-_RECENT: Final = 2
-"""Rules speak of the newest licence, or of one of so many before it: races live on fresh ones."""
+_RECENT: Final = range(3)
+WHICH: Final = st.sampled_from(_RECENT)
+"""Which licence a rule speaks of: the newest, or one of the two before it. Races live on fresh ones."""
 
 _ALWAYS: Final = frozenset({"issue"})
 _NEEDS: Final = {method: cap for cap, methods in METHODS.items() for method in methods}
@@ -84,6 +85,9 @@ class MachineOutcome:
 
 class LicensingMachine(RuleBasedStateMachine):
     """One generated story. Subclass it, and say what is tried; see :class:`SeatsMachine`.
+
+    Besides single calls, ``contend`` lets every device do the same, and ``cross``
+    two clients do two things, to one licence at once.
 
     Verbs are weighted: ``{"activate": 4, "release": 1}``; those that the target
     can't do are left out. All times are seconds. A family may add rules of its
@@ -140,6 +144,11 @@ class LicensingMachine(RuleBasedStateMachine):
         labels = () if self.story is None else self.story.labels
         return labels[-1 - min(which, len(labels) - 1)] if labels else ""
 
+    def wait_leases(self, part: float) -> bool:
+        """Let this part of a lease pass; False where no lease is stated or the story has waited enough."""
+        lease = None if self.story is None else self.story.contract.lease
+        return lease is not None and self._advance(part * lease)
+
     def able(self, verb: str) -> bool:
         """Whether the target can do this."""
         return verb in _ALWAYS or (self.story is not None and _NEEDS.get(verb) in self.story.capabilities)
@@ -161,13 +170,15 @@ class LicensingMachine(RuleBasedStateMachine):
         client, verb, which = call
         if self.able(verb):
             self._cut.discard(client)
-            self.tell("start", client, verb, self.label(which))
+            asked = {"duration": self._terms[which % len(self._terms)]} if verb == "renew" else {}
+            self.tell("start", client, verb, self.label(which), **asked)
 
-    def _vendor(self, call: tuple[str, int, float | None]) -> None:
-        verb, which, duration = call
-        if self.able(verb):
-            self._cut.discard(VENDOR)
-            self.tell("start", VENDOR, verb, self.label(which), **({} if duration is None else {"duration": duration}))
+    def _vendor(self, call: tuple[str, int]) -> None:
+        self._start((VENDOR, *call))
+
+    def _cross(self, calls: tuple[tuple[str, str], tuple[str, str]], which: int) -> None:
+        for client, verb in calls:
+            self._start((client, verb, which))
 
     def _contend(self, call: tuple[str, int]) -> None:
         verb, which = call
@@ -186,25 +197,42 @@ class LicensingMachine(RuleBasedStateMachine):
         self.tell("crash", power=power and self.story is not None and self.story.world == "simulated")
 
     def _pause(self, what: tuple[str, float]) -> None:
-        word, seconds = what
+        word, amount = what
         if word == "settle":
             self.tell("settle")
-        elif self.story is not None:
-            if word == "leases":
-                seconds *= self.story.contract.lease or 0.0
-            self._waited += seconds
-            if self._waited <= self.patience.get(self.story.world, float("inf")):
-                self.tell("advance", seconds)
+        elif word == "leases":
+            self.wait_leases(amount)
+        else:
+            self._advance(amount)
+
+    def _advance(self, seconds: float) -> bool:
+        limit = float("inf") if self.story is None else self.patience.get(self.story.world, float("inf"))
+        if self._waited + seconds > limit:
+            return False
+        self._waited += seconds
+        self.tell("advance", seconds)
+        return True
 
     def _may_crash(self) -> bool:
         return self._crashes < self.crashes and self.story is not None and Cap.RESTART in self.story.capabilities
+
+    @property
+    def _terms(self) -> list[float]:
+        return [term for term in self.durations if term is not None] or [60.0]
+
+    @classmethod
+    def _pairs(cls) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
+        """Two calls of two clients."""
+        for (first, second), verbs in product(permutations(DEVICES, 2), product(cls.device_verbs, repeat=2)):
+            yield (first, verbs[0]), (second, verbs[1])
+        for device, verb, change in product(DEVICES, cls.device_verbs, cls.vendor_verbs):
+            yield (VENDOR, change), (device, verb)
+            yield (device, verb), (VENDOR, change)
 
     @classmethod
     def _rules(cls) -> dict[str, Any]:
         """Make the rules from the class attributes. One draw a rule: drawing is what a step costs."""
         licence = st.sampled_from(list(product(cls.seats, cls.durations, cls.features)))
-        recent = range(_RECENT + 1)
-        terms = [term for term in cls.durations if term is not None] or [60.0]
         clients = (VENDOR, *DEVICES) if cls.vendor_verbs else DEVICES
         rules: dict[str, Any] = {
             "begin": initialize(chance=st.integers(0, _CHANCES - 1), licence=licence)(_named("begin", cls._begin)),
@@ -214,17 +242,16 @@ class LicensingMachine(RuleBasedStateMachine):
         pauses += [("seconds", each) for each in cls.advances] + [("leases", each) for each in cls.leases]
         rules["pause"] = rule(what=st.sampled_from(pauses))(_named("pause", cls._pause))
         if cls.device_verbs:
-            call = st.sampled_from(list(product(DEVICES, _weighted(cls.device_verbs), recent)))
+            call = st.sampled_from(list(product(DEVICES, _weighted(cls.device_verbs), _RECENT)))
             rules["start"] = rule(call=call)(_named("start", cls._start))
         if cls.vendor_verbs:
-            asked = [
-                (verb, which, term)
-                for verb, which in product(_weighted(cls.vendor_verbs), recent)
-                for term in (terms if verb == "renew" else [None])
-            ]
-            rules["vendor"] = rule(call=st.sampled_from(asked))(_named("vendor", cls._vendor))
+            both = st.sampled_from(list(product(_weighted(cls.vendor_verbs), _RECENT)))
+            rules["vendor"] = rule(call=both)(_named("vendor", cls._vendor))
+        pairs = list(cls._pairs())
+        if pairs:
+            rules["cross"] = rule(calls=st.sampled_from(pairs), which=WHICH)(_named("cross", cls._cross))
         if cls.contended:
-            both = st.sampled_from(list(product(cls.contended, recent)))
+            both = st.sampled_from(list(product(cls.contended, _RECENT)))
             rules["contend"] = rule(call=both)(_named("contend", cls._contend))
         if cls.cuts:
             cut = st.sampled_from(list(product(clients, ("request", "answer"))))
@@ -285,15 +312,15 @@ def run_machine(
     seed: int,
     judge: Judge,
     on_story: Judge = lambda _: None,
-    shrink: bool = True,
+    shrink: bool | None = None,
     outcome: MachineOutcome | None = None,
 ) -> MachineOutcome:
     """Tell up to ``examples`` stories of up to ``steps`` steps, and judge each.
 
     ``make_story(seed)`` opens a story; ``judge(history)`` raises PromiseBroken.
-    The first broken promise is shrunk (where chance repeats: not in the live
-    world, pass ``shrink=False`` there) and raised, as the PromiseBroken of the
-    smallest story; ``outcome.failed`` is that story. Two violations are of one
+    The first broken promise is shrunk and raised, as the PromiseBroken of the
+    smallest story; ``outcome.failed`` is that story. Shrinking needs chance that
+    repeats, so by default only simulated stories are shrunk. Two violations are of one
     promise when their texts begin with the same word. Pass an ``outcome`` to
     have it in that case. ``on_story`` sees every story before it is judged.
 
@@ -321,7 +348,7 @@ def run_machine(
         # A violation once recorded stays broken, also if it did not come again.
         if outcome.broken is None:
             raise (outcome.blame or error) from None
-        if shrink:
+        if shrink or (shrink is None and outcome.failed is not None and outcome.failed.world == "simulated"):
             _shrink(make_story, judge, on_story, outcome)
         raise outcome.broken from None
     return outcome

@@ -88,7 +88,7 @@ class SimulatedTarget:
             raise UsageError(message) from error
         try:
             app = factory(*given, **options)
-        except (ValueError, LookupError, TypeError) as error:
+        except Exception as error:
             message = f"{self}: the factory refused its options: {error}"
             raise UsageError(message) from error
         if not callable(app):

@@ -2,45 +2,84 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from reference_server.defects.seats import seats_race
+from reference_server.defects import durability, licences, orders, seats, trail, wire
+from reference_server.defects.tokens import TOKEN_DEFECTS, TokenDefect
 from reference_server.errors import StartError
 
 if TYPE_CHECKING:
     from reference_server.composition import Parts
+
+Plant = Callable[["Parts"], "Parts"]
 
 
 @dataclass(frozen=True, slots=True)
 class Defect:
     """A bug that can be switched on by name.
 
-    ``promise`` is the id of the promise that it breaks, ``sentence`` says what is
-    wrong, ``plant`` returns the parts with the bug in them.
+    ``promise`` is the id of the promise that it breaks, ``plant`` returns the
+    parts with the bug in them.
     """
 
     name: str
     promise: str
+    plant: Plant
     sentence: str
-    plant: Callable[[Parts], Parts]
 
+
+def _said(plant: Plant) -> str:
+    return (plant.__doc__ or "").partition("\n")[0]
+
+
+def _of_verifier(defect: TokenDefect) -> Plant:
+    def plant(parts: Parts) -> Parts:
+        return dataclasses.replace(parts, verifier=defect.make_verifier(parts.verifier))
+
+    return plant
+
+
+_PLANTED: Final[tuple[tuple[str, str, Plant], ...]] = (
+    ("features-by-plan", "VAL-001", licences.features_by_plan),
+    ("expired-accepted", "VAL-002", licences.expired_accepted),
+    ("clock-read-twice", "VAL-003", licences.clock_read_twice),
+    ("answer-before-fsync", "VAL-004", durability.answer_before_fsync),
+    ("expires-early", "VAL-005", licences.expires_early),
+    ("suspended-accepted", "VAL-006", licences.suspended_accepted),
+    ("revoked-cached", "REV-001", licences.revoked_cached),
+    ("revoked-keeps-seats", "REV-002", licences.revoked_keeps_seats),
+    ("renewal-revives", "REV-003", licences.renewal_revives),
+    ("reinstatement-revives", "REV-003", licences.reinstatement_revives),
+    ("restart-forgets-revocation", "REV-003", licences.restart_forgets_revocation),
+    ("tokens-outlive-revocation", "REV-004", licences.tokens_outlive_revocation),
+    ("seats-race", "SEA-001", seats.seats_race),
+    ("last-seat-kept-back", "SEA-002", seats.last_seat_kept_back),
+    ("lease-never-ends", "SEA-003", seats.lease_never_ends),
+    ("seats-leak-on-restart", "SEA-003", seats.seats_leak_on_restart),
+    ("release-ignored", "SEA-004", seats.release_ignored),
+    ("heartbeat-takes-seat", "SEA-005", seats.heartbeat_takes_seat),
+    ("idempotency-ignored", "IDM-001", orders.idempotency_ignored),
+    ("idempotency-in-memory", "IDM-001", orders.idempotency_in_memory),
+    ("idempotency-race", "IDM-001", orders.idempotency_race),
+    ("repeated-order-logged", "IDM-002", orders.repeated_order_logged),
+    ("renewal-not-logged", "AUD-001", trail.renewal_not_logged),
+    ("refusals-logged", "AUD-002", trail.refusals_logged),
+    ("chain-skips-actor", "AUD-003", trail.chain_skips_actor),
+    ("trail-written-late", "AUD-004", trail.trail_written_late),
+    ("actor-missing", "AUD-005", trail.actor_missing),
+    ("bad-token-crashes", "TOK-002", wire.bad_token_crashes),
+    ("private-key-published", "TOK-003", wire.private_key_published),
+)
 
 DEFECTS: Final[Mapping[str, Defect]] = MappingProxyType(
-    {
-        defect.name: defect
-        for defect in (
-            Defect(
-                "seats-race",
-                "SEA-001",
-                "An activation looks for a free seat, waits, and takes the seat without looking again.",
-                seats_race,
-            ),
-        )
-    }
+    {name: Defect(name, promise, plant, _said(plant)) for name, promise, plant in _PLANTED}
+    | {each.name: Defect(each.name, each.promise, _of_verifier(each), each.sentence) for each in TOKEN_DEFECTS}
 )
+"""Every defect by its name."""
 
 
 def find(name: str) -> Defect:

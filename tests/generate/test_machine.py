@@ -73,8 +73,10 @@ def test_the_race_is_found_without_contend_too() -> None:
         """No rule starts several calls."""
 
         contended: ClassVar = ()
+        device_verbs: ClassVar = {"activate": 2, "release": 1}
+        seats: ClassVar = (1,)
 
-    for seed in (2, 4, 6):
+    for seed in range(3):
         outcome = MachineOutcome()
         with pytest.raises(PromiseBroken):
             run(Singles, TOY + "?race=1", judge=judge_seats, outcome=outcome, examples=300, seed=seed)

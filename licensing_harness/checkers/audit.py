@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from licensing_harness.checkers.chain import ORIGIN, canonical, chain_hash
+from licensing_harness.checkers.chain import ORIGIN, canonical, linked
 from licensing_harness.checkers.index import (
     FOREVER,
     Index,
@@ -248,13 +248,12 @@ def _break_of(entry: Entry, before: Entry | None) -> tuple[Entry, str, str] | No
         what = "an entry is missing before it" if gap else f"it is {entry.previous[:12]}..."
         return entry, f"previous is the hash of the entry before, {expected[:12]}...", what
     try:
-        # A stored history has secrets masked: what was masked can't be hashed again.
-        if b"[masked" in canonical(entry.event):
-            return None
-        own = chain_hash(entry.previous, entry.event)
+        event = canonical(entry.event)
+        own = linked(entry.previous, event)
     except ValueError as error:
         return entry, "previous and event that can be hashed", str(error)
-    if own != entry.hash.lower():
+    # A stored history has secrets masked: what was masked can't be hashed again.
+    if own != entry.hash.lower() and b"[masked" not in event:
         return entry, f"hash {own[:12]}..., SHA-256 over previous and the event", f"hash is {entry.hash[:12]}..."
     return None
 

@@ -11,11 +11,17 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping
-from json.encoder import encode_basestring
+from json.encoder import JSONEncoder, encode_basestring
 from typing import Any, Final
 
 ORIGIN: Final = "0" * 64
 """``previous`` of the first entry."""
+
+_plain: Final = JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")).encode
+"""Python's own encoder: for objects of ASCII text and small integers it writes the canonical form, and fast."""
+
+_NOT_PLAIN: Final = re.compile(r"^[^{]|[:,\[][-0-9]*(?:[.eE]|\d{16})")
+"""No object, or a number with a fraction, an exponent or sixteen digits (or text that looks like one)."""
 
 _HASH: Final = re.compile(r"[0-9a-fA-F]{64}")
 _LARGEST_PLAIN: Final = 21
@@ -30,9 +36,15 @@ def canonical(value: Any) -> bytes:
     Raises ValueError for what has none: NaN, infinities, lone surrogates, and
     anything that is no JSON value.
     """
-    parts: list[str] = []
-    _write(value, parts)
-    return "".join(parts).encode()
+    try:
+        text = _plain(value) if _named(value) else ""
+    except TypeError:
+        text = ""
+    if not text or not text.isascii() or _NOT_PLAIN.search(text):
+        parts: list[str] = []
+        _write(value, parts)
+        text = "".join(parts)
+    return text.encode()
 
 
 def chain_hash(previous: str, event: Mapping[str, Any]) -> str:
@@ -41,10 +53,22 @@ def chain_hash(previous: str, event: Mapping[str, Any]) -> str:
     ``previous`` is 64 hexadecimal digits. Raises ValueError when it is not, or
     when the event has no canonical form.
     """
+    return linked(previous, canonical(event))
+
+
+def linked(previous: str, event: bytes) -> str:
+    """As ``chain_hash``, for an event in its canonical form."""
     if not _HASH.fullmatch(previous):
         message = f"previous is not 64 hexadecimal digits: {previous[:70]!r}"
         raise ValueError(message)
-    return hashlib.sha256(bytes.fromhex(previous) + canonical(event)).hexdigest()
+    return hashlib.sha256(bytes.fromhex(previous) + event).hexdigest()
+
+
+def _named(value: Any) -> bool:
+    """Whether every name in it is text; Python's encoder would make text of numbers."""
+    if type(value) is dict:
+        return all(type(name) is str for name in value) and all(map(_named, value.values()))
+    return all(map(_named, value)) if type(value) is list else True
 
 
 def _write(value: Any, parts: list[str]) -> None:

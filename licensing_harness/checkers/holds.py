@@ -34,7 +34,7 @@ from licensing_harness.checkers.index import (
 )
 from licensing_harness.checkers.terms import Terms
 from licensing_harness.history import Operation
-from licensing_harness.vocabulary import Contract
+from licensing_harness.vocabulary import Contract, Reason
 
 _GRANTS = frozenset({"activate", "heartbeat"})
 Interval = tuple[float, float]
@@ -78,14 +78,19 @@ class _Enders:
 
 
 class _Releases:
-    """Acknowledged releases of one device: when a seat given before is certainly free."""
+    """Acknowledged releases of one device: when a seat given before is certainly free.
+
+    A release that is refused because the device holds no seat tells the same: it
+    is how a client that lost the answer learns that the seat is free.
+    """
 
     __slots__ = ("_begins", "_ends")
 
     def __init__(self, operations: Iterable[Operation]) -> None:
-        accepted = sorted((each for each in operations if each.accepted), key=began)
-        self._begins = [began(each) for each in accepted]
-        self._ends = list(accumulate((each.ended for each in reversed(accepted)), min))[::-1]
+        told = (each for each in operations if each.accepted or (each.refused and each.reason == Reason.NO_SUCH_SEAT))
+        freeing = sorted(told, key=began)
+        self._begins = [began(each) for each in freeing]
+        self._ends = list(accumulate((each.ended for each in reversed(freeing)), min))[::-1]
 
     def freed(self, grant: Operation) -> float:
         after = bisect_left(self._begins, ended(grant))

@@ -13,13 +13,14 @@ call right after an answer came does so, in virtual time, at the same instant.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from math import nextafter
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from licensing_harness.history import Fault, Operation, StoryHistory
 from licensing_harness.vocabulary import Contract, FaultKind, Outcome
 
+_T = TypeVar("_T")
 FOREVER: Final = float("inf")
 Moment = tuple[float, int]
 """A time and the number of the record that it belongs to."""
@@ -117,9 +118,12 @@ class Index:
             (fault for fault in story.faults if fault.fault in _CRASHES), key=lambda fault: fault.n
         )
 
-    def has(self, *verbs: str) -> bool:
-        """Whether the story has an operation of each of these verbs."""
-        return all(verb in self.verbs for verb in verbs)
+    def once(self, key: Hashable, make: Callable[[], Iterable[_T]]) -> list[_T]:
+        """What ``make`` yields, made once for this key: a check and its occasions look at the same cases."""
+        found: list[_T] | None = self.kept.get(key)
+        if found is None:
+            found = self.kept[key] = list(make())
+        return found
 
     def evidence(self, *operations: Operation | None) -> tuple[int, ...]:
         """The record numbers of these, and of every crash between the first and the last."""

@@ -14,6 +14,9 @@ from licensing_harness.history import Operation, StoryHistory
 from licensing_harness.verdict import Promise, Violation
 from licensing_harness.vocabulary import Cap, Contract, Reason
 
+_Case = tuple[Licence, Operation, Operation, bool]
+"""A licence, what revoked it, an answer after that, and whether there had been a yes before."""
+
 _YES = ("validate", "activate", "heartbeat", "issue_token", "renew", "reinstate")
 """Verbs whose yes lets a customer go on. A release, or a second revoke, may be accepted."""
 
@@ -36,9 +39,11 @@ def _answered(
             yield each, yes_before
 
 
-def _after_revoke(
-    story: StoryHistory, contract: Contract, verbs: Sequence[str]
-) -> Iterator[tuple[Licence, Operation, Operation, bool]]:
+def _after_revoke(story: StoryHistory, contract: Contract, verbs: tuple[str, ...]) -> list[_Case]:
+    return index_of(story).once(("revoked", contract, verbs), lambda: _find_after_revoke(story, contract, verbs))
+
+
+def _find_after_revoke(story: StoryHistory, contract: Contract, verbs: Sequence[str]) -> Iterator[_Case]:
     index = index_of(story)
     if "revoke" not in index.verbs:
         return
@@ -50,7 +55,7 @@ def _after_revoke(
 
 
 def _accuse(
-    promise: str, story: StoryHistory, contract: Contract, verbs: Sequence[str], expected: str
+    promise: str, story: StoryHistory, contract: Contract, verbs: tuple[str, ...], expected: str
 ) -> Iterator[Violation]:
     bound = contract.revocation_bound or 0.0
     accused: set[str] = set()
@@ -101,7 +106,11 @@ def _occasions_tokens(story: StoryHistory, contract: Contract) -> int:
 # REV-003 ------------------------------------------------------------------------------------
 
 
-def _after_sight(story: StoryHistory, contract: Contract) -> Iterator[tuple[Licence, Operation, Operation, bool]]:
+def _after_sight(story: StoryHistory, contract: Contract) -> list[_Case]:
+    return index_of(story).once(("seen", contract), lambda: _find_after_sight(story, contract))
+
+
+def _find_after_sight(story: StoryHistory, contract: Contract) -> Iterator[_Case]:
     """Answers to what was sent after some client was told 'revoked'.
 
     A target that states a bound may take that long until all of it knows.

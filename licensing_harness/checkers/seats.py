@@ -163,14 +163,23 @@ def _occasions_holders(story: StoryHistory, contract: Contract) -> int:
 # SEA-002, SEA-003, SEA-004 -------------------------------------------------------------------
 
 
-def _asked_while_free(story: StoryHistory, contract: Contract, promise: str) -> Iterator[tuple[_Seats, Operation]]:
-    """Answered activates sent when a seat was certainly free, by this promise's kind of ending."""
+def _free(story: StoryHistory, contract: Contract) -> Iterator[tuple[_Seats, Operation]]:
     for seats in _licences(story, contract):
         for each in seats.answered[1:]:
-            if seats.others(each) < seats.seats and (
-                promise not in _WITHOUT or seats.others(each, _WITHOUT[promise]) >= seats.seats
-            ):
+            if seats.others(each) < seats.seats:
                 yield seats, each
+
+
+def _asked_while_free(story: StoryHistory, contract: Contract, promise: str) -> list[tuple[_Seats, Operation]]:
+    """Answered activates sent when a seat was certainly free, by this promise's kind of ending."""
+    index = index_of(story)
+    free = index.once(("free", contract), lambda: _free(story, contract))
+    if promise not in _WITHOUT:
+        return free
+    return index.once(
+        ("free", contract, promise),
+        lambda: ((seats, each) for seats, each in free if seats.others(each, _WITHOUT[promise]) >= seats.seats),
+    )
 
 
 def _refused_while_free(story: StoryHistory, contract: Contract, promise: str, why: str) -> Iterator[Violation]:

@@ -210,7 +210,8 @@ class Tally:
         if undecided or (verdict is Verdict.UNDECIDED and not self._codes):
             own.append(Exit.UNDECIDED)
         unjudged = sum(each.unjudged for each in self._tried.values())
-        cut = [f"{unjudged} stories were cut short and are not judged"] if unjudged else []
+        many = f"{unjudged} stories were cut short and are not judged"
+        cut = ["1 story was cut short and is not judged"] if unjudged == 1 else [many] if unjudged else []
         return RunResult(
             run=self.header.run,
             harness=self.header.harness,
@@ -231,6 +232,11 @@ class Tally:
             errors=list(self._errors),
             notes=[*self._notes, *cut],
         )
+
+    def scenario(self, scenario: str, world: str) -> ScenarioResult:
+        """One scenario so far; undecided when no story of it was added."""
+        key = scenario, world
+        return self._scenario(key, self._tried.get(key, _Tried()))
 
     def _promise(self, promise: Promise) -> PromiseResult:
         claimed = [key for key, tried in self._tried.items() if promise.id in tried.claims]

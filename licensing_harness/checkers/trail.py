@@ -22,11 +22,8 @@ class Entry:
     previous: str
     hash: str
     read_by: Operation
-
-    @property
-    def device(self) -> str | None:
-        """The device that the event names, when it names one."""
-        return next((each for each in fields_of(self.event, "device") if isinstance(each, str)), None)
+    device: str | None
+    """The device that the event names, when it names one."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,12 +69,14 @@ def _content(entry: Entry) -> tuple[Any, ...]:
 
 def _entries(reading: Operation) -> Iterator[Entry]:
     for raw in reading.answer.get("entries", ()):
+        event = raw.get("event") or {}
         yield Entry(
             seq=int(raw["seq"]),
             actor=str(raw.get("actor") or ""),
             action=str(raw.get("action") or ""),
             licence=str(raw.get("licence") or ""),
-            event=raw.get("event") or {},
+            event=event,
+            device=next((each for each in fields_of(event, "device") if isinstance(each, str)), None),
             previous=str(raw.get("previous") or ""),
             hash=str(raw.get("hash") or ""),
             read_by=reading,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
+from typing import TypeVar
 
 from licensing_harness.checkers.index import (
     FOREVER,
@@ -23,11 +24,22 @@ from licensing_harness.history import Operation, StoryHistory
 from licensing_harness.verdict import Promise, Violation
 from licensing_harness.vocabulary import Cap, Contract, Reason
 
+_T = TypeVar("_T")
 _ABOUT_SEATS = frozenset({Reason.NO_FREE_SEAT, Reason.NO_SUCH_SEAT, Reason.NOT_AUTHORISED})
 """Refusals that say nothing about the licence itself."""
 
 _STATES_EXPIRY = ("validate", "validate_token", "renew", "activate", "heartbeat", "issue_token")
 """Verbs whose yes means "good now". An issue may repeat an old answer, and a revoke may name a past expiry."""
+
+
+def _cases(story: StoryHistory, find: Callable[[StoryHistory], Iterable[_T]]) -> list[_T]:
+    return index_of(story).once(find, lambda: find(story))
+
+
+def _judged(
+    story: StoryHistory, contract: Contract, find: Callable[[StoryHistory, Contract], Iterable[_T]]
+) -> list[_T]:
+    return index_of(story).once((find, contract), lambda: find(story, contract))
 
 
 def _first_yes(licence: Licence) -> Moment:
@@ -63,7 +75,7 @@ def _granting(story: StoryHistory) -> Iterator[tuple[Licence, Operation, frozens
 
 def _check_features(story: StoryHistory, _: Contract) -> Iterator[Violation]:
     accused: set[str] = set()
-    for licence, each, expected in _granting(story):
+    for licence, each, expected in _cases(story, _granting):
         granted = frozenset(map(str, each.answer.get("features", ())))
         if granted != expected and licence.label not in accused:
             accused.add(licence.label)
@@ -81,7 +93,7 @@ def _list(features: frozenset[str]) -> str:
 
 
 def _occasions_features(story: StoryHistory, _: Contract) -> int:
-    return sum(1 for _ in _granting(story))
+    return sum(1 for _ in _cases(story, _granting))
 
 
 # VAL-002 ------------------------------------------------------------------------------------
@@ -105,7 +117,7 @@ def _after_term(story: StoryHistory, contract: Contract) -> Iterator[tuple[Licen
 def _check_term(story: StoryHistory, contract: Contract) -> Iterator[Violation]:
     index = index_of(story)
     accused: set[str] = set()
-    for licence, each, over in _after_term(story, contract):
+    for licence, each, over in _judged(story, contract, _after_term):
         if each.accepted and licence.label not in accused:
             accused.add(licence.label)
             given = [renewal for renewal in licence.of("renew") if renewal.accepted and precedes(renewal, each)]
@@ -119,7 +131,7 @@ def _check_term(story: StoryHistory, contract: Contract) -> Iterator[Violation]:
 
 
 def _occasions_term(story: StoryHistory, contract: Contract) -> int:
-    return sum(1 for licence, each, _ in _after_term(story, contract) if _first_yes(licence) < began(each))
+    return sum(1 for licence, each, _ in _judged(story, contract, _after_term) if _first_yes(licence) < began(each))
 
 
 # VAL-003 ------------------------------------------------------------------------------------
@@ -139,7 +151,7 @@ def _dated(story: StoryHistory) -> Iterator[tuple[Operation, str, float, float]]
 
 
 def _check_contradiction(story: StoryHistory, _: Contract) -> Iterator[Violation]:
-    for each, name, said, until in _dated(story):
+    for each, name, said, until in _cases(story, _dated):
         # Equal times are no contradiction: both may have been rounded down.
         if said > until:
             what = "the lease" if name == "lease_until" else "the term"
@@ -154,7 +166,7 @@ def _check_contradiction(story: StoryHistory, _: Contract) -> Iterator[Violation
 
 
 def _occasions_contradiction(story: StoryHistory, _: Contract) -> int:
-    return sum(1 for _ in _dated(story))
+    return sum(1 for _ in _cases(story, _dated))
 
 
 # VAL-004 ------------------------------------------------------------------------------------
@@ -180,7 +192,7 @@ def _remembered(story: StoryHistory, contract: Contract) -> Iterator[tuple[Licen
 
 def _check_known(story: StoryHistory, contract: Contract) -> Iterator[Violation]:
     accused: set[str] = set()
-    for licence, each in _remembered(story, contract):
+    for licence, each in _judged(story, contract, _remembered):
         if each.refused and each.reason == Reason.UNKNOWN_LICENCE and licence.label not in accused:
             accused.add(licence.label)
             yield Violation(
@@ -193,7 +205,7 @@ def _check_known(story: StoryHistory, contract: Contract) -> Iterator[Violation]
 
 
 def _occasions_known(story: StoryHistory, contract: Contract) -> int:
-    return sum(1 for _ in _remembered(story, contract))
+    return sum(1 for _ in _judged(story, contract, _remembered))
 
 
 # VAL-005 ------------------------------------------------------------------------------------
@@ -217,7 +229,7 @@ def _without_cause(story: StoryHistory, contract: Contract) -> Iterator[tuple[Li
 
 def _check_cause(story: StoryHistory, contract: Contract) -> Iterator[Violation]:
     accused: set[str] = set()
-    for licence, each in _without_cause(story, contract):
+    for licence, each in _judged(story, contract, _without_cause):
         if each.refused and each.reason not in _ABOUT_SEATS and licence.label not in accused:
             accused.add(licence.label)
             yield Violation(
@@ -230,7 +242,7 @@ def _check_cause(story: StoryHistory, contract: Contract) -> Iterator[Violation]
 
 
 def _occasions_cause(story: StoryHistory, contract: Contract) -> int:
-    return sum(1 for _, each in _without_cause(story, contract) if each.reason not in _ABOUT_SEATS)
+    return sum(1 for _, each in _judged(story, contract, _without_cause) if each.reason not in _ABOUT_SEATS)
 
 
 # VAL-006 ------------------------------------------------------------------------------------
@@ -274,7 +286,7 @@ def _while_suspended(story: StoryHistory, contract: Contract) -> Iterator[tuple[
 
 def _check_suspended(story: StoryHistory, contract: Contract) -> Iterator[Violation]:
     accused: set[str] = set()
-    for licence, suspension, each in _while_suspended(story, contract):
+    for licence, suspension, each in _judged(story, contract, _while_suspended):
         if each.accepted and licence.label not in accused and beyond(suspension, 0.0, each):
             accused.add(licence.label)
             yield Violation(
@@ -287,7 +299,9 @@ def _check_suspended(story: StoryHistory, contract: Contract) -> Iterator[Violat
 
 
 def _occasions_suspended(story: StoryHistory, contract: Contract) -> int:
-    return sum(1 for licence, _, each in _while_suspended(story, contract) if _first_yes(licence) < began(each))
+    return sum(
+        1 for licence, _, each in _judged(story, contract, _while_suspended) if _first_yes(licence) < began(each)
+    )
 
 
 _NEEDS = frozenset({Cap.ISSUE, Cap.VALIDATE})

@@ -151,7 +151,7 @@ class TargetProcess:
                 if _MISSING.search(text):
                     raise UsageError(SERVER_EXTRA)
                 if ended in _USAGE:
-                    raise UsageError(text)
+                    raise UsageError(f"the target process ({self._name()}) can't be started so{self.last_words()}")
                 raise TargetNotReady(text)
             if self._clock.now() > deadline:
                 raise TargetNotReady(self._explained(f"it was not ready within {self._patience:g} s"))
@@ -161,7 +161,7 @@ class TargetProcess:
         return f"the target process ({self._name()}): {what}{self.last_words()}"
 
     def _name(self) -> str:
-        return " ".join(self.command[1:3]) if self.command[1:2] == ["-m"] else Path(self.command[0]).name
+        return self.command[2] if self.command[1:2] == ["-m"] else Path(self.command[0]).name
 
     def last_words(self, lines: int = 5) -> str:
         """The end of its stderr, masked, as a part of a sentence; empty when it said nothing."""

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 
 
 def answer_before_fsync(parts: Parts) -> Parts:
-    """The answer leaves when the rows were handed over, not when they are durable."""
+    """A change of a licence is answered when its rows were handed over, not when they are durable."""
     under_way: set[asyncio.Task[None]] = set()
 
     async def commit(store: Store, write: Write, rows: Rows) -> None:
+        if not rows.licences:
+            await parts.commit(store, write, rows)
+            return
         task = asyncio.get_running_loop().create_task(_committed(store, write, rows))
         under_way.add(task)
         task.add_done_callback(under_way.discard)

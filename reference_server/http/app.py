@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -68,11 +68,16 @@ class LicensingApp(Starlette):
 
 async def _unrouted(request: Request, error: Exception) -> Response:
     """What the router refuses, as a problem."""
-    known: dict[int, str] = {404: "not-found", 405: "method-not-allowed"}
     status = error.status_code if isinstance(error, HTTPException) else 500
+    code = {404: "not-found", 405: "method-not-allowed"}.get(status, "internal-error")
+    headers = {"cache-control": "no-store"}
+    if code == "method-not-allowed":
+        headers["allow"] = ", ".join(sorted(_methods_of(request.url.path)))
     service: Service = request.app.state.service
-    headers: Any = getattr(error, "headers", None) or {}
-    body = wire.encode(problem(known.get(status, "internal-error"), status, service.ticks()))
-    return Response(
-        body, status, headers={**headers, "cache-control": "no-store"}, media_type="application/problem+json"
-    )
+    body = wire.encode(problem(code, status, service.ticks()))
+    return Response(body, status, headers=headers, media_type="application/problem+json")
+
+
+def _methods_of(path: str) -> set[str]:
+    """The methods of all routes with this path; the router itself names only those of the first."""
+    return {method for route in ROUTES if route.path_regex.match(path) for method in route.methods or ()}

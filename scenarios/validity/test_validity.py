@@ -79,12 +79,21 @@ def test_validity_at_the_last_moment(licensing_story: Story) -> None:
 @pytest.mark.licensing(tries=("VAL-004",), needs=(Cap.ISSUE, Cap.VALIDATE, Cap.RESTART))
 @pytest.mark.parametrize("power", [False, True], ids=["killed", "power-lost"])
 def test_validity_of_what_was_acknowledged(licensing_story: Story, *, power: bool) -> None:
-    """A licence that was acknowledged is known after the server was killed, and after the power was lost."""
+    """A licence that was acknowledged is known after the server was killed, and after the power was lost.
+
+    The end comes a moment after the order was sent, each time a little later: around the
+    moment at which the answer leaves.
+    """
     story = licensing_story
     licences = []
-    for _ in range(6):
+    for quarter_millisecond in [*range(20)] * 6 if power else (0, 8, 24):
+        story.cut_next("vendor", "request")
         licences.append(story.fresh_licence())
+        story.start("vendor", "issue", licences[-1])
+        story.advance(quarter_millisecond / 4000)
         story.crash(power=power)
+        story.settle()
+        insist(story, "vendor", "issue", licences[-1])
     for licence in licences:
         story.start("laptop", "validate", licence)
     story.settle()

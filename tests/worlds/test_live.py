@@ -24,7 +24,6 @@ from licensing_harness.errors import (
     UsageError,
 )
 from licensing_harness.faults.outage import outage
-from licensing_harness.faults.server import find_binary
 from licensing_harness.history import Header, HistoryWriter, StoryHistory, read_history
 from licensing_harness.masking import Masker
 from licensing_harness.vocabulary import FaultKind, Outcome
@@ -46,14 +45,8 @@ def setting(adapter: type[Adapter], path: Path | None = None, **more: Any) -> Se
 
 @pytest.fixture
 def toy(tmp_path: Path) -> Iterator[str]:
-    server = toy_live.serve(0, tmp_path / "toy.log")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-    toy_live.Handler.state.log.close()
+    with toy_live.served(toy_live.State(tmp_path / "toy.log")) as url:
+        yield url
 
 
 @pytest.fixture
@@ -322,7 +315,7 @@ def test_time_passes_within_a_budget(world: Open, toy: str) -> None:
     "faults",
     [
         "embedded",
-        pytest.param("toxiproxy", marks=pytest.mark.skipif(find_binary() is None, reason="no toxiproxy-server")),
+        pytest.param("toxiproxy", marks=toy_live.needs_binary),
     ],
 )
 def test_outages_come_and_go(world: Open, toy: str, faults: str) -> None:

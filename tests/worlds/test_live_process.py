@@ -246,7 +246,7 @@ def test_it_signs_with_the_servers_own_key() -> None:
     process = ReferenceProcess()
     key = Ed25519PrivateKey.generate()
     process.keys.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    token = process.sign({"typ": "x", "kid": "k"}, {"sub": "L", "exp": "not a number"})
+    token = process.signer()({"alg": "EdDSA", "typ": "x", "kid": "k"}, {"sub": "L", "exp": "not a number"})
     header, claims, _ = token.split(".")
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     decoded = jwt.api_jws.PyJWS().decode(token, public.decode(), algorithms=["EdDSA"])

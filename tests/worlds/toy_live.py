@@ -12,14 +12,23 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+import pytest
+
 from licensing_harness import Adapter, Allowed, Cap, Contract, Denied, Grant, Indeterminate
+from licensing_harness.faults.server import find_binary
 
 TOKEN = "toy-api-token"
+needs_binary = pytest.mark.skipif(
+    find_binary() is None and os.environ.get("CI") != "true", reason="no toxiproxy-server on PATH or in Go's bin"
+)
+"""In CI a missing Toxiproxy is a failure, not a skip."""
 CAPS = {Cap.ISSUE, Cap.VALIDATE, Cap.REVOKE, Cap.SEATS, Cap.IDEMPOTENCY}
 
 
@@ -103,9 +112,24 @@ class Server(ThreadingHTTPServer):
         """A client that went away is what the tests are about."""
 
 
-def serve(port: int, log: Path) -> Server:
-    Handler.state = State(log)
+def serve(port: int, state: State) -> Server:
+    Handler.state = state
     return Server(("127.0.0.1", port), Handler)
+
+
+@contextmanager
+def served(state: State) -> Iterator[str]:
+    """The toy server on a thread of this process, at the URL given; it ends with the context."""
+    server = serve(0, state)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        state.log.close()
 
 
 class ToyBase(Adapter):
@@ -193,7 +217,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--log", type=Path, required=True)
     given = parser.parse_args()
-    server = serve(given.port, given.log)
+    server = serve(given.port, State(given.log))
     told = {"url": f"http://127.0.0.1:{server.server_address[1]}", "pid": os.getpid(), "api_token": TOKEN}
     sys.stdout.write(json.dumps(told) + "\n")
     sys.stdout.flush()

@@ -36,7 +36,7 @@ class Statements:
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self.event = self._added(EVENTS, upsert=False)
-        self.answer = self._added(ANSWERS, upsert=False)
+        self.answer = self._added(ANSWERS, upsert=True)
         self.licence = self._added(LICENCES, upsert=True)
         self.lease = self._added(LEASES, upsert=True)
         self.api_token = self._added(API_TOKENS, upsert=True)

@@ -72,7 +72,7 @@ def write_with_core(connection: sqlalchemy.Connection, rows: Rows) -> None:
         given: Sequence[tuple[Any, ...]] = getattr(rows, name)
         names = [column.name for column in table.columns]
         if given:
-            statement = insert(table, connection.dialect, upsert=name not in {"events", "answers"})
+            statement = insert(table, connection.dialect, upsert=name != "events")
             connection.execute(statement, [dict(zip(names, row, strict=True)) for row in given])
 
 

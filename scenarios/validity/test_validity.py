@@ -53,8 +53,8 @@ def test_validity_of_a_renewal(licensing_story: Story, trouble: Trouble) -> None
     story = licensing_story
     licence = story.fresh_licence(duration=1.5)
     story.contend("validate", licence)
-    troubled(story, trouble, "vendor", "renew", licence, duration=3.0)
-    insist(story, "vendor", "renew", licence, duration=3.0)
+    troubled(story, trouble, "vendor", "renew", licence, duration=8.0)
+    insist(story, "vendor", "renew", licence, duration=8.0)
     story.contend("validate", licence)
     story.settle()
     story.advance(1.0)

@@ -63,7 +63,7 @@ async def listed(service: Service, call: Call) -> msgspec.Struct:
             call.query.get("after", ""), limit, lambda each: wanted is None or status(each, now) == wanted
         )
     except KeyError as error:
-        raise BadRequest("invalid-request", 422, "There is no licence with the id given as 'after'.") from error
+        raise Missing("unknown-licence") from error
     return shapes.LicencesAnswer(
         licences=[shapes.licence(each, now) for each in page],
         next=page[-1].id if more else None,
@@ -183,6 +183,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         run=listed,
         answer=shapes.LicencesAnswer,
         query=("after", "limit", "status"),
+        problems=_EXISTING,
     ),
     Operation(
         name="getLicence",

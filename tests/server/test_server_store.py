@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,10 @@ from server_inside import Database, SqliteDatabase, run
 from reference_server.errors import StartError, StoreError
 from reference_server.store import migrations, schema
 from reference_server.store.adapter import Store
+from reference_server.store.compile import document, insert
 from reference_server.store.rows import Rows
 from reference_server.store.sqlite import SqliteStore
-from reference_server.store.statements import insert
+from reference_server.store.statements import COMPILED
 from reference_server.store.tables import ANSWERS, API_TOKENS, EVENTS, LEASES, LICENCES, METADATA, SETTINGS
 
 FIRST = Rows(
@@ -272,3 +275,16 @@ def test_a_full_disk_refuses_a_batch_and_keeps_what_was(tmp_path: Path) -> None:
         await store.close()
 
     run(body())
+
+
+def test_the_compiled_file_is_what_core_compiles() -> None:
+    """Whoever changes a table or a statement writes the file anew: ``python -m reference_server.store.compile``."""
+    assert COMPILED.read_text(encoding="utf-8") == document()
+
+
+def test_serving_does_not_import_sqlalchemy() -> None:
+    """A start on a database that is up to date needs neither SQLAlchemy nor Alembic."""
+    code = "import sys, reference_server.__main__, reference_server.store.sqlite; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert not {"sqlalchemy", "alembic"} & set(done.stdout.split())

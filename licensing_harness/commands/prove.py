@@ -1,9 +1,10 @@
 """``prove``: every defect of the reference server is found, and the sound server is accused of nothing.
 
-Each defect is hunted in the simulated world, in a process of its own, first with
-little effort and then with more. It is *killed* when its own promise is broken;
-what else broke stands in its row of the matrix. Then the sound server runs under
-many seeds: every accusation is a false alarm.
+Each defect is hunted in the simulated world, in a process of its own, by the
+scenarios that try its promise, first with little effort and then with more. It is
+*killed* when that promise is broken; what else broke on the way stands in its row
+of the matrix. Then the sound server runs all scenarios under many seeds: every
+accusation is a false alarm.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ def _hunt(name: str, promise: str, directory: Path, efforts: tuple[str, ...], pr
     examples = 0
     for depth in efforts:
         where = directory / name / depth
-        result = _judged({"defect": name, "depth": depth, "seed": _SEED}, where)
+        result = _judged({"defect": name, "only": promise, "depth": depth, "seed": _SEED}, where)
         proof.broken = sorted(each["id"] for each in result["promises"] if each["verdict"] == Verdict.BROKEN)
         found = _stories_until(promise, where / "runs" / "latest" / HISTORY)
         if promise in proof.broken:

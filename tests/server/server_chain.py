@@ -16,7 +16,11 @@ def jcs(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ",".join(map(jcs, value)) + "]"
     if isinstance(value, str):
-        return '"' + "".join(SHORT.get(each) or (each if ord(each) > 0x1F else f"\\u{ord(each):04x}") for each in value) + '"'
+        return (
+            '"'
+            + "".join(SHORT.get(each) or (each if ord(each) > 0x1F else f"\\u{ord(each):04x}") for each in value)
+            + '"'
+        )
     return "null" if value is None else str(int(value))
 
 

@@ -46,7 +46,13 @@ def test_the_trail_verifies_and_every_field_is_covered(disk: Disk, clock: Hand) 
 
     entries = asyncio.run(trail())
     verify(entries)
-    assert [each["event"]["action"] for each in entries] == ["api-token.create", "issue", "activate", "heartbeat", "revoke"]
+    assert [each["event"]["action"] for each in entries] == [
+        "api-token.create",
+        "issue",
+        "activate",
+        "heartbeat",
+        "revoke",
+    ]
     for field in ("action", "actor", "data", "licence", "seq", "time"):
         altered = json.loads(json.dumps(entries))
         event = altered[2]["event"]

@@ -51,20 +51,18 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, rest, errors
 
 
-def call(
-    url: str, token: str, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
-) -> tuple[int, Any]:
+def call(url: str, token: str, path: str, body: object, headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
     """One request over a connection of its own."""
     parts = urlsplit(url)
     with closing(http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)) as connection:
         given = {"Authorization": f"Bearer {token}", "Content-Type": "application/json", **(headers or {})}
-        connection.request(method, path, None if body is None else json.dumps(body), given)
+        connection.request("POST", path, json.dumps(body), given)
         response = connection.getresponse()
         return response.status, json.loads(response.read())
 
 
 def issue(url: str, token: str, key: str) -> tuple[int, Any]:
-    return call(url, token, "POST", "/v1/licences", ISSUE, {"Idempotency-Key": key})
+    return call(url, token, "/v1/licences", ISSUE, {"Idempotency-Key": key})
 
 
 def refused(capsys: pytest.CaptureFixture[str], *options: str | Path) -> tuple[int, str]:
@@ -89,7 +87,7 @@ def test_the_first_line_says_where_it_is_and_a_restart_keeps_all(tmp_path: Path)
     with started("--db", db) as (process, again):
         assert set(again) == {"url", "pid"}
         assert issue(again["url"], line["api_token"], "k") == (201, first)
-        valid = call(again["url"], "", "POST", "/v1/validate", {"key": first["licence"]["key"]})[1]
+        valid = call(again["url"], "", "/v1/validate", {"key": first["licence"]["key"]})[1]
         assert valid["valid"] is True
         assert ended(process)[0] == 0
     assert stat.S_IMODE(Path(f"{db}.key.pem").stat().st_mode) == 0o600
@@ -111,7 +109,9 @@ def test_it_serves_from_postgresql(postgresql: PostgresqlDatabase, tmp_path: Pat
 
 def test_sigterm_drains(tmp_path: Path) -> None:
     """Whoever was answered finds the licence after the restart, and nobody is answered with an error."""
-    db, answered, failed = tmp_path / "licences.db", [], []
+    db = tmp_path / "licences.db"
+    answered: list[Any] = []
+    failed: list[Any] = []
 
     def work(url: str, token: str, lane: int) -> None:
         try:
@@ -199,7 +199,7 @@ def test_a_read_only_database_is_named(capsys: pytest.CaptureFixture[str], *, lo
         with closing(sqlite3.connect(folder / "a.db")) as connection:
             connection.execute("CREATE TABLE t (x)")
         (folder / "a.db").chmod(0o444)
-        (folder / "key").write_bytes(make_pem(os.urandom))
+        (folder / "key").write_bytes(make_pem(bytes))
         (folder / "key").chmod(0o600)
         as_nobody = os.getuid() == 0
         if as_nobody:
@@ -291,7 +291,7 @@ def test_key_and_token_files_are_looked_at(tmp_path: Path, capsys: pytest.Captur
     db, other, words = tmp_path / "a.db", tmp_path / "other.pem", tmp_path / "words"
     with started("--db", db) as (process, _):
         assert ended(process)[0] == 0
-    other.write_bytes(make_pem(os.urandom))
+    other.write_bytes(make_pem(bytes))
     other.chmod(0o600)
     words.write_text("three short words\n")
     words.chmod(0o600)

@@ -32,6 +32,8 @@ class Row:
     counts: bool = True
     deviation: str = ""
     """Why a broken promise is excused: a known deviation."""
+    thresholds: list[dict[str, Any]] = field(default_factory=list)
+    """Results of thresholds, with their ``verdict``."""
 
     def as_dict(self) -> dict[str, Any]:
         """Builtin types only, as pytest-xdist can carry them."""
@@ -94,7 +96,13 @@ class Rows:
         codes += [Exit.UNDECIDED for row in counted if row.verdict is Verdict.UNDECIDED and not row.code]
         if counted and not any(row.verdict in {Verdict.HELD, Verdict.BROKEN} for row in counted):
             codes.append(Exit.UNDECIDED)  # nothing held and nothing broken: nothing was proved
+        missed = {Verdict.BROKEN: Exit.THRESHOLD, Verdict.UNDECIDED: Exit.UNDECIDED}
+        codes += [missed[verdict] for each in self.thresholds() if (verdict := Verdict(each["verdict"])) in missed]
         return worst(codes)
+
+    def thresholds(self) -> list[dict[str, Any]]:
+        """Of all rows."""
+        return [each for row in self.rows for each in row.thresholds]
 
     def complete(self, result: RunResult, *, exit_code: int) -> RunResult:
         """Add to what the history tells what only the tests know.
@@ -116,6 +124,7 @@ class Rows:
             found[key].seconds = round(spent, 3)
         result.scenarios = list(found.values())
         result.errors = list(dict.fromkeys([*result.errors, *self.errors()]))
+        result.thresholds = [*result.thresholds, *self.thresholds()]
         result.exit_code = exit_code
         broken = any(each.verdict is Verdict.BROKEN for each in result.scenarios)
         if exit_code == Exit.HELD:

@@ -22,7 +22,7 @@ from licensing_harness.clock import Clock, RealClock, stamp
 from licensing_harness.config import ASGI, Config
 from licensing_harness.entropy import fresh_seed, fresh_token
 from licensing_harness.errors import CleanUpIncomplete, HarnessError, NotRun, UsageError
-from licensing_harness.history import Header, HistoryWriter, StoryHistory
+from licensing_harness.history import Header, HistoryWriter, StoryHistory, lines_of
 from licensing_harness.masking import Masker
 from licensing_harness.target.adapter import Adapter, ControlAdapter, Target, blocking_verbs, check_adapter
 from licensing_harness.verdict import Finding
@@ -264,6 +264,12 @@ class Run:
 
     def _story_closed(self, _story: StoryHistory) -> None:
         if self._writer is not None:
+            self._writer.flush()
+
+    def keep_story(self, story: StoryHistory) -> None:
+        """Write a story that another process recorded into the history of this run."""
+        if self._writer is not None:
+            self._writer.write(*lines_of(story))
             self._writer.flush()
 
     def keep_case(self, found: Finding, history: StoryHistory) -> None:

@@ -229,6 +229,7 @@ class Session:
             overlaps=told.overlaps if told else 0,
             seconds=round(report.duration, 3),
             counts=ours,
+            thresholds=campaign.thresholds if campaign is not None and report.when == "call" else [],
         )
         if code in _FATAL and not self.is_worker:
             item.session.shouldfail = f"licensing: {reason}"

@@ -109,6 +109,7 @@ class Campaign:
         self.tries = tries
         self.needs = needs
         self.histories: list[StoryHistory] = []
+        self.thresholds: list[dict[str, Any]] = []
         self.tally = Tally(run.header)
         self.worst: tuple[Violation, StoryHistory] | None = None
         """The violation to report: of the smallest story that broke the promise found first."""
@@ -278,6 +279,19 @@ class Campaign:
             raise NotRun(result.reason)
         if result.verdict is not Verdict.HELD:
             raise Undecided(result.reason)
+
+    def adopt(self, stories: Iterable[StoryHistory], *, thresholds: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Judge stories that another process recorded on this target, and keep them in the run's history.
+
+        ``thresholds`` are results, as plain data, with ``name``, ``limit``, ``unit``,
+        ``value``, ``samples`` and ``verdict``: a missed one makes the run exit 11,
+        one without enough samples 10.
+        """
+        self.thresholds += map(dict, thresholds)
+        for history in stories:
+            self.run.keep_story(history)
+            self.histories.append(history)
+            self._judge(history)
 
     def _judge(self, history: StoryHistory) -> tuple[Violation, ...]:
         judgement = judge_story(history, self.run.adapter.contract, self.run.capabilities)

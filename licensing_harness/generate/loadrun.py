@@ -74,6 +74,8 @@ class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
     users: int
     seconds: float
     stories: int = 0
+    left: int = 0
+    """Licences that are still good although the run is over."""
     requests: int = 0
     rate: float = 0.0
     unknown_share: float | None = None
@@ -139,7 +141,7 @@ def run_profile(
     ``env`` holds the target's secrets by name (``{"api_token": ...}``). Raises
     NotRun without the ``load`` extra, and, by the process's exit code, UsageError,
     TargetNotReady, GuardRefused or HarnessError with its own words. A missed
-    threshold raises nothing: it is in the outcome.
+    threshold and licences left behind raise nothing: they are in the outcome.
     """
     if not locust_installed():
         raise NotRun(NEEDS_EXTRA)
@@ -217,7 +219,7 @@ _ERRORS: Final[Mapping[int, type[HarnessError]]] = {
     Exit.NOT_READY: TargetNotReady,
     Exit.GUARD: GuardRefused,
 }
-_ENDED: Final = frozenset({Exit.HELD, Exit.UNDECIDED, Exit.THRESHOLD})
+_ENDED: Final = frozenset({Exit.HELD, Exit.UNDECIDED, Exit.THRESHOLD, Exit.CLEAN_UP})
 
 
 def _raise_for(code: int, report: Path) -> None:

@@ -1,26 +1,24 @@
 """``python -m licensing_harness.load``: one load run, headless, in a process of its own.
 
 Exit codes: 0 all thresholds held, 11 one was missed, 10 too few samples to say,
-2 interrupted (the report is written), 3 the adapter failed, 4 usage, 12 target
+14 licences were left
+behind, 2 interrupted (the report is written), 3 the adapter failed, 4 usage, 12 target
 not ready, 13 host not allowed. Promises are judged afterwards, from the history.
 """
 
 from __future__ import annotations
 
 import argparse
-import fnmatch
 import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from licensing_harness.generate.loadrun import LoadResult
     from licensing_harness.target.adapter import Adapter
-
-_LOOPBACK: Final = ("localhost", "127.*", "::1")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -88,17 +86,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> LoadResult:
     """Check everything that can be checked without Locust, import it, import the adapter, and run."""
     from licensing_harness.entropy import fresh_token
-    from licensing_harness.errors import GuardRefused, UsageError
+    from licensing_harness.errors import UsageError
     from licensing_harness.load.measures import DEFAULT_THRESHOLDS, parse_threshold
-    from licensing_harness.load.plan import PROFILES, LoadPlan, address
+    from licensing_harness.load.plan import PROFILES, LoadPlan
+    from licensing_harness.target.guard import check_target
 
     if options.profile not in PROFILES:
         message = f"--profile: there is no profile {options.profile!r}; choose from {', '.join(PROFILES)}"
         raise UsageError(message)
-    _, host, _, _ = address(options.url)
-    if not any(fnmatch.fnmatch(host, glob) for glob in (*_LOOPBACK, *options.allow_host)):
-        message = f"{host} is not loopback; add --allow-host {host} if you may load it"
-        raise GuardRefused(message)
+    endpoint = check_target(options.url, allow=options.allow_host)
     thresholds = tuple(map(parse_threshold, options.threshold or DEFAULT_THRESHOLDS))
     try:
         importlib.import_module("locust")  # before any adapter: it patches sockets, locks and sleep for gevent
@@ -109,7 +105,7 @@ def _run(options: argparse.Namespace) -> LoadResult:
 
     plan = LoadPlan(
         profile=options.profile,
-        url=options.url,
+        endpoint=endpoint,
         adapter=_adapter(options.adapter),
         report=options.report / "load",
         users=options.users,
@@ -140,23 +136,10 @@ def _secrets() -> dict[str, str]:
 
 
 def _adapter(name: str) -> type[Adapter]:
-    from licensing_harness.errors import UsageError
+    from licensing_harness.run import load_class
     from licensing_harness.target.adapter import Adapter, check_adapter
 
-    module_name, _, class_name = name.partition(":")
-    if not (module_name and class_name):
-        message = f"--adapter: {name!r} is no adapter; give MODULE:CLASS"
-        raise UsageError(message)
-    if "" not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        adapter = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
-        message = f"--adapter: {name!r} can't be imported: {error}"
-        raise UsageError(message) from error
-    if not (isinstance(adapter, type) and issubclass(adapter, Adapter)):
-        message = f"--adapter: {name!r} is no subclass of licensing_harness.Adapter"
-        raise UsageError(message)
+    adapter = load_class(name, Adapter, "adapter")
     check_adapter(adapter)
     return adapter
 

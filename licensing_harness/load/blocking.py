@@ -13,13 +13,14 @@ from __future__ import annotations
 import http.client
 import json as stdlib_json
 import socket
+import ssl
 from collections.abc import Awaitable, Iterator, Mapping
-from typing import Any, Final, cast
-from urllib.parse import quote, urlencode, urlsplit
+from typing import Any, Final
+from urllib.parse import quote, urlencode
 
 from licensing_harness.errors import UsageError
-from licensing_harness.load.plan import PORTS, address
 from licensing_harness.target.adapter import Reply
+from licensing_harness.target.guard import Endpoint
 from licensing_harness.vocabulary import Answer
 
 _SAFE: Final = "/?:@&=+$,;~!*'()%[]"
@@ -66,13 +67,12 @@ class BlockingResponse:
 
 
 class BlockingHttp:
-    """One connection to the base URL ``url``; ``timeout`` is in seconds and for each wait."""
+    """One connection to the endpoint, by the address that was judged; ``timeout`` is in seconds and for each wait."""
 
-    def __init__(self, url: str, timeout: float) -> None:
-        scheme, host, port, self._prefix = address(url)
-        self._host = urlsplit(url).netloc.rpartition("@")[2]
-        kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(host, port, timeout=timeout)
+    def __init__(self, endpoint: Endpoint, timeout: float) -> None:
+        self._endpoint = endpoint
+        self._timeout = timeout
+        self._sock: socket.socket | None = None
 
     async def request(
         self,
@@ -89,10 +89,10 @@ class BlockingHttp:
         Raises OSError or http.client.HTTPException when no answer came; the
         connection is then closed, and the next request opens a new one.
         """
-        path = f"{self._prefix}/{quote(url.lstrip('/'), safe=_SAFE)}"
+        path = f"{self._endpoint.path}/{quote(url.lstrip('/'), safe=_SAFE)}"
         if params:
             path += ("&" if "?" in path else "?") + urlencode(params, doseq=True)
-        fields = {"Host": self._host, "Accept": "application/json", **(headers or {})}
+        fields = {"Host": self._endpoint.authority, "Accept": "application/json", **(headers or {})}
         body = content or b""
         if json is not None:
             body = stdlib_json.dumps(json, ensure_ascii=False, separators=(",", ":")).encode()
@@ -107,11 +107,8 @@ class BlockingHttp:
 
     def _exchange(self, method: str, message: bytes) -> BlockingResponse:
         """Send in one piece (http.client would take two) and read one answer."""
-        self._drop_if_stale()
+        sock = self._connected()
         try:
-            if self._connection.sock is None:
-                self._connection.connect()
-            sock = cast("socket.socket", self._connection.sock)
             sock.sendall(message)
             answer = http.client.HTTPResponse(sock, method=method)
             try:
@@ -120,33 +117,47 @@ class BlockingHttp:
             finally:
                 answer.close()
         except BaseException:
-            self._connection.close()
+            self.close()
             raise
         if answer.will_close:
-            self._connection.close()
+            self.close()
         return response
 
-    def _drop_if_stale(self) -> None:
-        """Close a connection that the target closed while it was idle: that is no lost answer."""
-        sock = self._connection.sock
-        if sock is None:
-            return
-        patience = sock.gettimeout()
-        try:
-            sock.settimeout(0.0)
-            sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            sock.settimeout(patience)
-            return
-        except (OSError, ValueError):  # ValueError: TLS sockets can't peek, so they are taken as they are
-            sock.settimeout(patience)
-            if self._connection.default_port == PORTS["https"]:
-                return
-        self._connection.close()  # readable while idle: closed by the target, or out of step
+    def _connected(self) -> socket.socket:
+        """The connection, opened if there is none, or if the target closed it while it was idle."""
+        if self._sock is not None and _stale(self._sock):
+            self.close()
+        if self._sock is None:
+            endpoint = self._endpoint
+            sock = socket.create_connection((endpoint.address, endpoint.port), self._timeout)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if endpoint.scheme == "https":
+                sock = ssl.create_default_context().wrap_socket(sock, server_hostname=endpoint.host)
+            self._sock = sock
+        return self._sock
 
     def close(self) -> None:
         """Close the connection; harmless when repeated."""
-        self._connection.close()
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
+
+def _stale(sock: socket.socket) -> bool:
+    """Whether an idle connection is at its end, or out of step: nothing may arrive before a request was sent."""
+    if isinstance(sock, ssl.SSLSocket):
+        return False  # can't be looked into; a close shows as a lost answer
+    patience = sock.gettimeout()
+    sock.settimeout(0.0)
+    try:
+        sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    finally:
+        sock.settimeout(patience)
+    return True
 
 
 def finish(reply: Reply) -> Answer:

@@ -9,7 +9,9 @@ One team of devices plays one customer's story after another::
 ``stay`` is a few rounds of pause, heartbeat (who holds a seat) and validate (who
 does not tries once more for one). A vertical bar is a point where all devices
 meet, so that they are sure to ask at the same time: an overlap is made, not
-hoped for. Every second story ends with a revoke, while the others validate.
+hoped for. In every second story the vendor revokes while the others validate, and
+they ask again afterwards; the other stories' licences are revoked at their end,
+so that a run leaves nothing good behind.
 
 Plain threads would run it as well; Locust's process turns them into greenlets.
 """
@@ -25,7 +27,7 @@ from licensing_harness.entropy import stream
 from licensing_harness.generate.populations import Customer, population
 from licensing_harness.load.lane import Bench, Lane, LoadStory
 from licensing_harness.target.recorder import LicenceState
-from licensing_harness.vocabulary import Cap
+from licensing_harness.vocabulary import Cap, Reason
 from licensing_harness.worlds.story import VENDOR
 
 TEAM: Final = (2, 4)
@@ -42,7 +44,7 @@ UNSOLD: Final = 5.0
 LONGEST_BOUND: Final = 2.0
 """Seconds that a team waits for a revoke to be seen; a target that states more is left before."""
 
-_ISSUE_TRIES: Final = 3
+_TRIES: Final = 3
 
 
 class Left(Exception):
@@ -69,11 +71,12 @@ class Team:
         self._customers: Iterator[Customer] = population(
             self._seed, devices=(size, size), tag=f"{bench.tag}-{number}" if bench.tag else ""
         )
-        self._meeting = threading.Barrier(size)
+        self._meeting = threading.Barrier(size, action=self._met)
         self._vendor = Lane(bench, VENDOR)
         self._story: LoadStory | None = None
         self._customer: Customer | None = None
         self._script = Script(rounds=1, revokes=False)
+        self._revoked = False
 
     def lane(self, index: int) -> TeamLane:
         """The lane of device ``index`` (from 0)."""
@@ -88,20 +91,41 @@ class Team:
         except threading.BrokenBarrierError:
             raise Left from None
 
+    def _met(self) -> None:
+        if self._story is not None:
+            self._story.settled()
+
     def leave(self) -> None:
         """Break up the team: nobody waits for anybody any more."""
         self._meeting.abort()
 
     def close(self) -> None:
         """End the story that was under way; every lane must have left."""
-        if self._story is not None:
-            self._story.close()
-        self._vendor.close()
+        try:
+            self._end_story()
+        finally:
+            self._vendor.close()
+
+    def _end_story(self) -> None:
+        """Nothing that was sold stays: revoke it if the story did not, and close the record."""
+        story = self._story
+        if story is None:
+            return
+        grant = story.licence.grant
+        if grant is not None and not self._revoked and Cap.REVOKE in self._bench.adapter.capabilities:
+            for _ in range(_TRIES):
+                revoked = self._vendor.call(story, "revoke", cleaning=True)
+                if revoked is not None and (revoked.accepted or revoked.reason == Reason.REVOKED):
+                    break
+            else:
+                self._bench.left.append(grant.id)
+        story.close()
+        self._story = None
 
     def open_story(self) -> None:
         """The vendor sells to the next customer; called by one lane while the others wait."""
-        if self._story is not None:
-            self._story.close()
+        self._end_story()
+        self._revoked = False
         self._customer = next(self._customers)
         draw = stream(self._seed, "script", self._customer.number)
         can_revoke = Cap.REVOKE in self._bench.adapter.capabilities
@@ -109,7 +133,7 @@ class Team:
         licence = LicenceState(LoadStory.LABEL, self._customer.spec)
         self._story = LoadStory(self._bench, licence, seed=f"{self._seed}/{self._customer.number}")
         repeatable = Cap.IDEMPOTENCY in self._bench.adapter.capabilities
-        for _ in range(_ISSUE_TRIES if repeatable else 1):
+        for _ in range(_TRIES if repeatable else 1):
             self._vendor.call(self._story, "issue")
             if licence.grant is not None:
                 break
@@ -117,7 +141,8 @@ class Team:
     def revoke(self) -> None:
         """The vendor revokes; called by one lane."""
         if self._story is not None:
-            self._vendor.call(self._story, "revoke")
+            revoked = self._vendor.call(self._story, "revoke")
+            self._revoked = revoked is not None and revoked.accepted
 
     @property
     def story(self) -> LoadStory | None:

@@ -20,8 +20,12 @@ from licensing_harness.load.blocking import BlockingHttp, finish
 from licensing_harness.load.measures import Samples
 from licensing_harness.masking import Masker
 from licensing_harness.target.adapter import Adapter, Target
+from licensing_harness.target.guard import Endpoint
 from licensing_harness.target.recorder import LicenceState, completed, failed, invoke
 from licensing_harness.vocabulary import Outcome
+from licensing_harness.worlds.story import VENDOR
+
+_SETTLE: Final = {"do": "settle"}
 
 Measured = Callable[[Operation, float], None]
 """Called with each operation that ended and how long it took, in milliseconds."""
@@ -32,7 +36,7 @@ class Bench:
     """What all lanes of a load run share."""
 
     adapter: type[Adapter]
-    url: str
+    endpoint: Endpoint
     tag: str
     prefix: str
     scenario: str
@@ -46,6 +50,8 @@ class Bench:
     samples: dict[str, Samples] = field(default_factory=dict)
     requests: int = 0
     stories: int = 0
+    left: list[str] = field(default_factory=list)
+    """Ids of licences that could not be revoked at the end of their story."""
     stopping: bool = False
     failure: HarnessError | None = None
 
@@ -66,7 +72,7 @@ class Bench:
 
 
 class LoadStory:
-    """One customer's licence from issue to farewell: a story of the history.
+    """One customer's licence from issue to farewell: a story of the history, with the plan that tells it again.
 
     It has a masker of its own: a run makes thousands of keys, and a line of one
     story can only hold that story's.
@@ -84,6 +90,7 @@ class LoadStory:
         for secret in bench.secrets.values():
             self.masker.register(secret)
         self._numbers = 0
+        self._plan: list[dict[str, Any]] = []
         self._open = True
         bench.writer.write(
             StoryOpened(story=self.id, world="live", scenario=bench.scenario, tries=bench.tries, seed=seed)
@@ -93,6 +100,9 @@ class LoadStory:
         """Number a call and write it down; it is sent next."""
         if verb == "issue":
             asked = {name: value for name, value in asdict(self.licence.spec).items() if value not in ("", None)}
+            self._plan.append(self._issued())
+        else:
+            self._plan.append({"do": "start", "client": client, "verb": verb, "licence": self.LABEL, **asked})
         self._numbers += 1
         begun = Begun(
             n=self._numbers,
@@ -107,6 +117,19 @@ class LoadStory:
         self.bench.writer.flush()
         return begun
 
+    def settled(self) -> None:
+        """Every lane is idle: a replay waits for that too."""
+        if self._plan and self._plan[-1] != _SETTLE:
+            self._plan.append(_SETTLE)
+
+    def _issued(self) -> dict[str, Any]:
+        """The step for an issue: a new licence first, a retry of it afterwards."""
+        spec = self.licence.spec
+        if self._plan:
+            return {"do": "call", "client": VENDOR, "verb": "issue", "licence": self.LABEL}
+        words = {"seats": spec.seats, "features": list(spec.features), "duration": spec.duration, "plan": spec.plan}
+        return {"do": "fresh_licence", **{name: value for name, value in words.items() if value is not None}}
+
     def ended(self, operation: Operation) -> None:
         """Write down how a call ended."""
         if operation.reason:
@@ -117,7 +140,7 @@ class LoadStory:
         """No more calls; harmless when repeated."""
         if self._open:
             self._open = False
-            self.bench.writer.write(StoryEnded(story=self.id))
+            self.bench.writer.write(StoryEnded(story=self.id, plan=self._plan))
 
 
 class Lane:
@@ -126,11 +149,11 @@ class Lane:
     def __init__(self, bench: Bench, client: str) -> None:
         self.client = client
         self.bench = bench
-        self._http = BlockingHttp(bench.url, bench.timeout)
+        self._http = BlockingHttp(bench.endpoint, bench.timeout)
         self._adapter = bench.adapter()
         self._adapter.open(
             Target(
-                url=bench.url,
+                url=bench.endpoint.url,
                 timeout=bench.timeout,
                 http=self._http,
                 client=client,
@@ -139,12 +162,12 @@ class Lane:
             )
         )
 
-    def call(self, story: LoadStory, verb: str, **asked: Any) -> Operation | None:
+    def call(self, story: LoadStory, verb: str, *, cleaning: bool = False, **asked: Any) -> Operation | None:
         """Send a call and wait for its outcome; None when the run is over and nothing was sent.
 
-        Raises HarnessError when the adapter failed.
+        With ``cleaning`` it is sent even then. Raises HarnessError when the adapter failed.
         """
-        if self.bench.over:
+        if self.bench.over and not cleaning:
             return None
         self.bench.requests += 1
         begun = story.begin(self.client, verb, asked)

@@ -29,11 +29,11 @@ from licensing_harness.history import Header, HistoryWriter, Operation
 from licensing_harness.load.checkin import Left, Team, TeamLane, teams_for
 from licensing_harness.load.lane import Bench
 from licensing_harness.load.measures import exit_code, judged
-from licensing_harness.load.plan import LoadPlan, address
+from licensing_harness.load.plan import LoadPlan
 from licensing_harness.masking import Masker
 from licensing_harness.target.adapter import Http, Target
 from licensing_harness.verdict import Exit, worst
-from licensing_harness.vocabulary import Outcome
+from licensing_harness.vocabulary import Cap, Outcome
 
 _END: Final = 2.0
 """Seconds beyond an adapter's timeout that calls under way have to end."""
@@ -60,7 +60,7 @@ def run(plan: LoadPlan) -> LoadResult:
     with HistoryWriter(plan.report / "history.jsonl", _header(plan), masker) as writer:
         bench = Bench(
             adapter=plan.adapter,
-            url=plan.url,
+            endpoint=plan.endpoint,
             tag=plan.tag,
             prefix=plan.prefix,
             scenario=plan.scenario,
@@ -74,8 +74,7 @@ def run(plan: LoadPlan) -> LoadResult:
         teams = teams_for(bench, plan.users, seed=plan.seed, pause=plan.pause)
         environment, interrupted = _drive(plan, bench, teams)
         seconds = clock.now()
-        for team in teams:
-            team.close()
+        _clean_up(bench, teams)
     result = _result(plan, bench, seconds, interrupted=interrupted)
     (plan.report / "result.json").write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     with (plan.report / "stats.csv").open("w", newline="", encoding="utf-8") as file:
@@ -93,7 +92,9 @@ def _drive(plan: LoadPlan, bench: Bench, teams: list[Team]) -> tuple[Environment
         free_seats = seats
         shared = bench
 
-    environment = Environment(user_classes=[CheckinUser], host=plan.url, stop_timeout=_END, catch_exceptions=True)
+    environment = Environment(
+        user_classes=[CheckinUser], host=plan.endpoint.url, stop_timeout=_END, catch_exceptions=True
+    )
 
     def measured(operation: Operation, milliseconds: float) -> None:
         environment.events.request.fire(  # type: ignore[no-untyped-call]
@@ -126,6 +127,22 @@ def _drive(plan: LoadPlan, bench: Bench, teams: list[Team]) -> tuple[Environment
     runner.user_greenlets.join(timeout=plan.timeout + _END)  # they leave by themselves; quit() ends who does not
     runner.quit()
     return environment, interrupted[0] if interrupted else ""
+
+
+def _clean_up(bench: Bench, teams: list[Team]) -> None:
+    """End every team's story, all at once: a target that hangs then costs one timeout a try, and no more."""
+
+    def close(team: Team) -> None:
+        try:
+            team.close()
+        except HarnessError as error:
+            bench.fail(error)
+
+    closing = [threading.Thread(target=close, args=(team,)) for team in teams]
+    for each in closing:
+        each.start()
+    for each in closing:
+        each.join()
 
 
 class DeviceUser(User):
@@ -169,11 +186,10 @@ class DeviceUser(User):
 
 def _ready(plan: LoadPlan) -> None:
     """Raise TargetNotReady unless something listens at the URL."""
-    _, host, port, _ = address(plan.url)
     try:
-        socket.create_connection((host, port), timeout=plan.timeout).close()
+        socket.create_connection((plan.endpoint.address, plan.endpoint.port), timeout=plan.timeout).close()
     except OSError as error:
-        message = f"{plan.url}: nothing answers ({error}). Start the target, or correct --url."
+        message = f"{plan.endpoint.url}: nothing answers ({error}). Start the target, or correct --url."
         raise TargetNotReady(message) from error
 
 
@@ -188,7 +204,9 @@ class _Closed:
 def _opens(plan: LoadPlan) -> None:
     """Open an adapter before any user is there: a missing secret is said once and in time."""
     http: Http = _Closed()
-    target = Target(url=plan.url, timeout=plan.timeout, http=http, client="vendor", tag=plan.tag, secrets=plan.secrets)
+    target = Target(
+        url=plan.endpoint.url, timeout=plan.timeout, http=http, client="vendor", tag=plan.tag, secrets=plan.secrets
+    )
     adapter = plan.adapter()
     adapter.open(target)
     closing: Any = adapter.close()
@@ -200,7 +218,7 @@ def _header(plan: LoadPlan) -> Header:
     return Header(
         run=plan.tag,
         harness=__version__,
-        target=plan.url,
+        target=plan.endpoint.url,
         capabilities=tuple(sorted(cap.value for cap in plan.adapter.capabilities)),
         not_applicable={cap.value: why for cap, why in plan.adapter.not_applicable.items()},
         contract=plan.adapter.contract.as_dict(),
@@ -218,16 +236,22 @@ def _result(plan: LoadPlan, bench: Bench, seconds: float, *, interrupted: str) -
         codes.append(Exit.INTERRUPTED)
     if bench.requests >= plan.most_requests:
         notes.append(f"ended early: the cap of {plan.most_requests} requests was reached")
+    if bench.left:
+        notes.append(f"{len(bench.left)} licences tagged {plan.tag} could not be revoked: {', '.join(bench.left[:5])}")
+        codes.append(Exit.CLEAN_UP)
+    elif Cap.REVOKE not in plan.adapter.capabilities:
+        notes.append(f"{bench.stories} licences stay on the target, tagged {plan.tag}: its adapter can't revoke")
     if bench.failure is not None:
         notes.append(str(bench.failure))
         codes.append(bench.failure.exit_code)
     return LoadResult(
         profile=plan.profile,
-        url=plan.url,
+        url=plan.endpoint.url,
         seed=plan.seed,
         users=plan.users,
         seconds=round(seconds, 3),
         stories=bench.stories,
+        left=len(bench.left),
         requests=bench.requests,
         rate=round(ended / seconds, 1) if seconds else 0.0,
         unknown_share=unknown / ended if ended else None,

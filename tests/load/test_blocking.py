@@ -12,7 +12,7 @@ import pytest
 
 from licensing_harness.errors import UsageError
 from licensing_harness.load.blocking import BlockingHttp, BlockingResponse, finish
-from licensing_harness.load.plan import address
+from licensing_harness.target.guard import check_target
 from licensing_harness.vocabulary import Allowed
 
 YES = b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\nX-Mark: here\r\n\r\n{"yes": 1}'
@@ -50,7 +50,7 @@ def _get(http: BlockingHttp, path: str = "v1/x", **rest: object) -> BlockingResp
 def test_a_request_goes_below_the_base_url_with_its_parameters() -> None:
     """Path prefix, parameters, headers and JSON body arrive; status, headers and body come back."""
     with _replaying([YES]) as (url, seen):
-        http = BlockingHttp(url, 2)
+        http = BlockingHttp(check_target(url), 2)
         answer = _get(http, "/v1/x", params={"after": 3}, headers={"X-A": "b"}, json={"größe": [1]})
         http.close()
 
@@ -64,7 +64,7 @@ def test_a_request_goes_below_the_base_url_with_its_parameters() -> None:
 def test_one_connection_carries_many_requests() -> None:
     """Keep-alive is kept."""
     with _replaying([YES, YES, YES]) as (url, seen):
-        http = BlockingHttp(url, 2)
+        http = BlockingHttp(check_target(url), 2)
         assert [_get(http).status_code for _ in range(3)] == [200, 200, 200]
         http.close()
 
@@ -74,7 +74,7 @@ def test_one_connection_carries_many_requests() -> None:
 def test_a_connection_closed_while_idle_is_no_lost_answer() -> None:
     """The target may close an idle connection; the next request opens another and is sent once."""
     with _replaying([YES], [YES]) as (url, seen):
-        http = BlockingHttp(url, 2)
+        http = BlockingHttp(check_target(url), 2)
         _get(http)
         threading.Event().wait(0.05)
         assert _get(http).status_code == 200
@@ -86,7 +86,7 @@ def test_a_connection_closed_while_idle_is_no_lost_answer() -> None:
 def test_a_request_without_an_answer_is_not_sent_again() -> None:
     """It may have taken effect: the error comes out, and the server saw it once."""
     with _replaying([b""]) as (url, seen):
-        http = BlockingHttp(url, 2)
+        http = BlockingHttp(check_target(url), 2)
         with pytest.raises(ConnectionError):
             _get(http)
         http.close()
@@ -97,18 +97,11 @@ def test_a_request_without_an_answer_is_not_sent_again() -> None:
 def test_a_silent_target_is_given_up() -> None:
     """No answer within the timeout is a TimeoutError."""
     listener = socket.create_server(("127.0.0.1", 0))
-    http = BlockingHttp(f"http://127.0.0.1:{listener.getsockname()[1]}", 0.05)
+    http = BlockingHttp(check_target(f"http://127.0.0.1:{listener.getsockname()[1]}"), 0.05)
     with pytest.raises(TimeoutError):
         _get(http)
     http.close()
     listener.close()
-
-
-@pytest.mark.parametrize("url", ["ftp://x", "127.0.0.1:80", "http://", "http://x:port"])
-def test_what_is_no_url_is_refused(url: str) -> None:
-    """Only http and https URLs with a host can be loaded."""
-    with pytest.raises(UsageError, match="is no http"):
-        address(url)
 
 
 def test_a_plain_verb_answers_at_once() -> None:

@@ -122,6 +122,38 @@ def test_locust_stays_out_of_this_process(clean: LoadOutcome) -> None:
     assert not {"locust", "gevent", "licensing_harness.load.run"} & set(sys.modules)
 
 
+def test_a_plan_tells_the_story_again(clean: LoadOutcome) -> None:
+    """It sells one licence, then starts every call in order, and settles where the devices met."""
+    for story in clean.stories:
+        sent = [step for step in story.plan if step["do"] in {"fresh_licence", "start", "call"}]
+
+        assert (story.plan[0]["do"], story.plan[0]["seats"]) == ("fresh_licence", story.operations[0].asked["seats"])
+        assert [step.get("verb", "issue") for step in sent] == [each.verb for each in story.operations]
+        assert [step.get("client", "vendor") for step in sent] == [each.client for each in story.operations]
+    assert any({"do": "settle"} in story.plan for story in clean.stories)
+
+
+def test_nothing_good_is_left_behind(tmp_path: Path) -> None:
+    """Every licence that was sold is revoked at the end, also those of stories under way."""
+    toy = Toy()
+    with serving(toy) as url:
+        outcome = _run(url, tmp_path, seconds=0.5)
+
+    assert toy.licences
+    assert all(licence["revoked"] for licence in toy.licences.values())
+    assert outcome.result.left == 0
+
+
+def test_a_licence_that_can_not_be_revoked_is_said(tmp_path: Path) -> None:
+    """Exit 14, the number of licences and their ids."""
+    with serving(Toy(keeps=True)) as url:
+        outcome = _run(url, tmp_path, seconds=0.5)
+
+    assert outcome.result.exit_code == 14
+    assert outcome.result.left == outcome.result.stories
+    assert any("could not be revoked: toy-" in note for note in outcome.result.notes)
+
+
 def test_over_booking_is_found_under_load(tmp_path: Path) -> None:
     """A target that looks for a seat and takes it without looking again is accused, by the same checker."""
     with serving(Toy(overbooks=True)) as url:
@@ -171,12 +203,13 @@ def test_plain_verbs_run_with_a_client_of_their_own(tmp_path: Path) -> None:
 
 
 def test_the_cap_on_requests_ends_a_run(tmp_path: Path) -> None:
-    """No more calls than allowed are sent."""
+    """No more calls than allowed are sent, but for those that clean up."""
     toy = Toy()
     with serving(toy) as url:
         outcome = _run(url, tmp_path, seconds=20, max_requests=50)
 
-    assert toy.calls == outcome.result.requests == 50
+    assert toy.calls == outcome.result.requests
+    assert 50 <= toy.calls <= 50 + outcome.result.stories
     assert outcome.result.seconds < 10
 
 
@@ -200,11 +233,11 @@ def test_without_the_extra_nothing_is_run(tmp_path: Path, monkeypatch: pytest.Mo
     ("changed", "error", "words"),
     [
         ({"url": "http://127.0.0.1:1"}, TargetNotReady, "nothing answers"),
-        ({"url": "http://licences.example.com"}, GuardRefused, "--allow-host licences.example.com"),
-        ({"url": "licences"}, UsageError, "is no http"),
+        ({"url": "http://192.0.2.1"}, GuardRefused, "allow-host 192"),
+        ({"url": "licences"}, UsageError, "is no URL"),
         ({"adapter_name": "toy:Nobody"}, UsageError, "Nobody"),
-        ({"adapter_name": "toy"}, UsageError, "MODULE:CLASS"),
-        ({"adapter_name": "toy:Toy"}, UsageError, "no subclass"),
+        ({"adapter_name": "toy"}, UsageError, "module:Class"),
+        ({"adapter_name": "toy:Toy"}, UsageError, "not a subclass"),
         ({"profile": "stampede"}, UsageError, "choose from checkin"),
         ({"users": 0}, UsageError, "1 or more"),
         ({"env": {}}, UsageError, "LICENSING_SECRET_TOKEN"),

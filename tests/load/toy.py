@@ -1,7 +1,7 @@
 """A licence toy over HTTP, with bugs to switch on: what load runs are tried against.
 
 ``overbooks`` looks for a free seat, waits, and takes it without looking again.
-``breaks`` answers one call in so many with a 500.
+``breaks`` answers one call in so many with a 500. ``keeps`` refuses to revoke.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Toy:
 
     overbooks: bool = False
     breaks: int = 0
+    keeps: bool = False
     licences: dict[str, dict[str, Any]] = field(default_factory=dict)
     calls: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -54,6 +55,8 @@ class Toy:
         licence = self.licences.get(asked["key"])
         if licence is None:
             return HTTPStatus.NOT_FOUND, {"code": "unknown-licence"}
+        if path == "/revoke" and self.keeps:
+            return HTTPStatus.FORBIDDEN, {"code": "not-authorised"}
         if path == "/revoke":
             licence["revoked"] = True
             return HTTPStatus.OK, {}

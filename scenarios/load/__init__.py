@@ -1,0 +1,1 @@
+"""Load: many devices at once, recorded and judged like any other client."""

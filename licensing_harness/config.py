@@ -159,6 +159,11 @@ class Config:
             return "the simulated world needs an asgi:module:factory target; this one is a URL"
         return None
 
+    def naming(self) -> dict[str, str]:
+        """How the target was named, as far as it was: what it takes to drive the same one again."""
+        named = {name: self._get(name) for name in ("target", "adapter", "control", "defect")}
+        return {name: str(value) for name, value in named.items() if value is not None}
+
     def arguments(self) -> list[str]:
         """These settings as pytest flags: what was left at its default is left out."""
         flags: list[str] = []

@@ -40,6 +40,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="h
     not_applicable: dict[str, str] = {}
     contract: dict[str, float] = {}
     seed: int = 0
+    settings: dict[str, str] = {}
+    """How the target was named: ``target``, ``adapter``, ``control``, ``defect``. What replay starts again."""
 
 
 class StoryOpened(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="story", omit_defaults=True):

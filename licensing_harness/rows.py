@@ -30,6 +30,8 @@ class Row:
     overlaps: int = 0
     seconds: float = 0.0
     counts: bool = True
+    own: bool = False
+    """An assertion of the test's own failed: its traceback says more than we can."""
     deviation: str = ""
     """Why a broken promise is excused: a known deviation."""
     thresholds: list[dict[str, Any]] = field(default_factory=list)

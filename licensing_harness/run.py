@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from licensing_harness import __version__
-from licensing_harness.case import case_of
 from licensing_harness.clock import Clock, RealClock, stamp
 from licensing_harness.config import ASGI, Config
 from licensing_harness.entropy import fresh_seed, fresh_token
@@ -25,7 +24,6 @@ from licensing_harness.errors import CleanUpIncomplete, HarnessError, NotRun, Us
 from licensing_harness.history import Header, HistoryWriter, StoryHistory, lines_of
 from licensing_harness.masking import Masker
 from licensing_harness.target.adapter import Adapter, ControlAdapter, Target, blocking_verbs, check_adapter
-from licensing_harness.verdict import Finding
 from licensing_harness.vocabulary import Cap
 from licensing_harness.worlds.story import Setting, World
 
@@ -179,6 +177,7 @@ class Run:
             not_applicable={str(cap): why for cap, why in self.adapter.not_applicable.items()},
             contract=self.adapter.contract.as_dict(),
             seed=self.place.seed,
+            settings=self.config.naming(),
         )
 
     @property
@@ -276,17 +275,6 @@ class Run:
             self._writer.write(*lines_of(story))
             self._writer.flush()
 
-    def keep_case(self, found: Finding, history: StoryHistory) -> None:
-        """Write the case of a finding into the run directory."""
-        case = case_of(found, history, config=self.config, seed=self.place.seed, harness=__version__)
-        path = Path(self.place.directory) / "cases" / f"{case.id}.json"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(self.masker.mask(case.text()), encoding="utf-8")
-        except OSError as error:
-            message = f"{path}: can't be written ({error.strerror}); free space, or choose another --licensing-report"
-            raise HarnessError(message) from error
-
     # The live target, for tests that speak to it themselves --------------------------------------
 
     def live_target(self) -> LiveTarget:
@@ -366,24 +354,6 @@ class Run:
             self._writer.close()
             self._writer = None
         return troubles
-
-
-def merged_history(directory: Path) -> Path | None:
-    """The history of a run: its own, or those of its workers, put together; None when nothing was recorded."""
-    merged = directory / HISTORY
-    parts = sorted(directory.glob("history-*.jsonl"))
-    if not parts:
-        return merged if merged.is_file() else None
-    with merged.open("wb") as out:
-        for number, part in enumerate(parts):
-            with part.open("rb") as lines:
-                header = next(lines, b"")
-                if number == 0:
-                    out.write(header)
-                out.writelines(line for line in lines if line.endswith(b"\n"))  # a killed worker tore its last one
-    for part in parts:
-        part.unlink()
-    return merged
 
 
 # What users name by text -------------------------------------------------------------------------

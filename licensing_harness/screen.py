@@ -88,7 +88,7 @@ class Screen:
         family = self._family(report.nodeid)
         if row is not None and row["counts"]:
             family.verdicts[Verdict(row["verdict"])] += 1
-        if report.failed and (row is None or row["reason"].startswith("the scenario's own assertion")):
+        if report.failed and (row is None or row["own"]):
             self._details.append(f"{report.nodeid}:\n{report.longreprtext}")
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import inspect
 import os
+import shutil
+import sys
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -17,13 +19,16 @@ import pytest
 
 from licensing_harness import __version__
 from licensing_harness import config as settings
-from licensing_harness.checkers.tally import Tally, judge_file
+from licensing_harness.checkers.tally import Tally, finding, judge_file
 from licensing_harness.clock import RealClock
 from licensing_harness.errors import HarnessError, NotRun, PromiseBroken, Undecided, UsageError
 from licensing_harness.history import Header
 from licensing_harness.options import OPTIONS
+from licensing_harness.report.directory import RunDirectory
+from licensing_harness.report.terminal import screen
+from licensing_harness.report.text import finding_text
 from licensing_harness.rows import Row, Rows
-from licensing_harness.run import Place, Run, merged_history, new_place
+from licensing_harness.run import Place, Run, new_place
 from licensing_harness.suite import Campaign, promises, scenarios
 from licensing_harness.verdict import Exit, RunResult, Verdict, worst
 from licensing_harness.vocabulary import Cap
@@ -31,6 +36,8 @@ from licensing_harness.vocabulary import Cap
 _SESSION: Final = pytest.StashKey["Session"]()
 _PLACE: Final = pytest.StashKey[Place]()
 _CAMPAIGN: Final = pytest.StashKey[Campaign]()
+
+_OWN: Final = "the scenario's own assertion"
 
 _FATAL: Final = frozenset({int(Exit.USAGE), int(Exit.NOT_READY), int(Exit.GUARD)})
 """After these every other test would end in the same way: the run stops."""
@@ -89,7 +96,6 @@ class Session:
         self.config = _settings(config)
         self.run = Run(self.config, place)
         self.rows = Rows()
-        self.code = int(Exit.UNDECIDED)
         self.result: RunResult | None = None
 
     @property
@@ -181,7 +187,7 @@ class Session:
             raise
         except (HarnessError, PromiseBroken):
             raise
-        except Exception:
+        except (Exception, pytest.fail.Exception):
             if campaign is not None:
                 campaign.judge()  # for the record; the body's own words stand
             raise
@@ -204,7 +210,7 @@ class Session:
                 report.outcome = "skipped"
                 report.longrepr = (str(item.path), (line or 0) + 1, f"Skipped: licensing: {reason}")
             case HarnessError() | PromiseBroken() | Undecided():
-                report.longrepr = _text(error, reason)
+                report.longrepr = self.run.masker.mask(_text(error, reason, item.stash.get(_CAMPAIGN, None)))
             case None:
                 if report.when != "call":
                     return report
@@ -213,22 +219,26 @@ class Session:
             case _ if isinstance(error, pytest.skip.Exception):
                 verdict, reason = Verdict.NOT_RUN, str(error)
             case _:
-                verdict, reason = Verdict.BROKEN, f"the scenario's own assertion: {str(error).splitlines()[0]:.200}"
+                verdict, reason = (
+                    Verdict.BROKEN,
+                    f"{_OWN}: {(str(error).splitlines() or [type(error).__name__])[0]:.200}",
+                )
         if not ours and not isinstance(error, HarnessError | NotRun | Undecided | PromiseBroken):
             return report
         campaign = item.stash.get(_CAMPAIGN, None)
-        told = campaign.result if campaign is not None else None
+        result = campaign.result if campaign is not None else None
         row = Row(
             scenario=scenario_id(item),
             world=_world_of(item),
             verdict=verdict,
-            reason=reason,
+            reason=self.run.masker.mask(reason),
             code=code,
-            stories=told.stories if told else 0,
-            operations=told.operations if told else 0,
-            overlaps=told.overlaps if told else 0,
+            stories=result.stories if result else 0,
+            operations=result.operations if result else 0,
+            overlaps=result.overlaps if result else 0,
             seconds=round(report.duration, 3),
             counts=ours,
+            own=reason.startswith(_OWN),
             thresholds=campaign.thresholds if campaign is not None and report.when == "call" else [],
         )
         if code in _FATAL and not self.is_worker:
@@ -282,27 +292,27 @@ class Session:
     def _settle(self, session: pytest.Session) -> int:
         """Judge the whole history once more, write the run directory, and say what the run ends with."""
         code = self.rows.exit_code(int(session.exitstatus), session.testsfailed)
+        directory = RunDirectory(Path(self.run.place.directory), self.run.masker)
         try:
-            tally = self._tally()
-            seconds = self.run.clock.now()
-            result = tally.result(depth=self.config.depth, started=self.run.place.started, seconds=round(seconds, 3))
+            tally = self._tally(directory)
+            seconds = round(self.run.clock.now(), 3)
+            result = tally.result(depth=self.config.depth, started=self.run.place.started, seconds=seconds)
             if result.worlds and not any(row.deviation for row in self.rows.rows):
                 code = worst([code, result.exit_code])
             self.result = self.rows.complete(result, exit_code=code)
-            for case, story in tally.cases.items():
-                found = next(each for each in result.findings if each.case == case)
-                self.run.keep_case(found, story)
-            self._write(self.result)
+            self.result = directory.write(self.result, tally.header, tally.cases)
+            directory.point_latest()
         except HarnessError as error:
             self.rows.troubles.append(str(error))
             code = worst([code, error.exit_code])
-        self.code = code
         return code
 
-    def _tally(self) -> Tally:
-        history = merged_history(Path(self.run.place.directory))
-        tally = Tally(self._header()) if history is None else judge_file(history)
-        for note in dict.fromkeys([*self._left_out(), *self.run.notes]):
+    def _tally(self, directory: RunDirectory) -> Tally:
+        directory.make()
+        notes = directory.merge()
+        history = directory.history()
+        tally = judge_file(history) if history.is_file() else Tally(self._header())
+        for note in dict.fromkeys([*self._left_out(), *self.run.notes, *notes]):
             tally.note(note)
         return tally
 
@@ -318,31 +328,27 @@ class Session:
         except HarnessError:
             return Header(run=self.run.place.run, harness=__version__, target=self.run.target_name)
 
-    def _write(self, result: RunResult) -> None:
-        import msgspec
-
-        directory = Path(self.run.place.directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        text = msgspec.json.format(msgspec.json.encode(result), indent=1)
-        (directory / "result.json").write_bytes(text)
-        latest = directory.parent / "latest"
-        latest.unlink(missing_ok=True)
-        latest.symlink_to(directory.name)
-
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """The section of ours, at the end."""
-        for trouble in self.rows.errors():
-            terminalreporter.write_line(f"ERROR {trouble}")
-        if self.result:
-            for each in self.result.promises:
-                terminalreporter.write_line(f"{each.verdict.value:10} {each.id} {each.sentence} {each.reason}")
-            for each in self.result.scenarios:
-                terminalreporter.write_line(
-                    f"{each.verdict.value:10} {each.id} {each.world} {each.seconds} {each.stories} {each.operations} {each.reason}"
-                )
-            for f in self.result.findings:
-                terminalreporter.write_line(f"{f.promise} {f.scenario} {f.case} x{f.times}")
-        terminalreporter.write_line(f"exit {self.code}")
+        """Our section: the run on one screen."""
+        reporter = terminalreporter
+        if not self.pytest.getoption("--licensing-screen"):
+            reporter.section("licensing-harness")
+        if self.result is None:
+            for error in self.rows.errors():
+                reporter.write_line(f"ERROR: {error}", red=True)
+            return
+        place = Path(self.run.place.directory)
+        shown = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
+        lines = screen(
+            self.result,
+            width=shutil.get_terminal_size((100, 24)).columns,
+            encoding=sys.stdout.encoding or "utf-8",
+            report=str(shown),
+            masker=self.run.masker,
+            colour=reporter.hasmarkup,
+        )
+        for line in lines:
+            reporter.write_line(line)
 
 
 # What a test is called and says of itself --------------------------------------------------------
@@ -420,6 +426,9 @@ def _verdict(error: BaseException | None) -> tuple[Verdict, str, int]:
             return Verdict.UNDECIDED, str(error), 0
 
 
-def _text(error: BaseException, reason: str) -> str:
-    kind = type(error).__name__
-    return str(error) if isinstance(error, PromiseBroken) else f"{kind}: {reason}"
+def _text(error: BaseException, reason: str, campaign: Campaign | None) -> str:
+    """What stands in the place of a traceback."""
+    if isinstance(error, PromiseBroken):
+        found = campaign.found if campaign is not None else None
+        return finding_text(finding(*found)) if found is not None else str(error)
+    return f"{type(error).__name__}: {reason}"

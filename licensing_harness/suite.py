@@ -25,7 +25,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from licensing_harness.checkers.judge import ALL_PROMISES, judge_story, not_applicable
-from licensing_harness.checkers.tally import Tally, finding
+from licensing_harness.checkers.tally import Tally
 from licensing_harness.errors import HarnessError as HarnessError
 from licensing_harness.errors import NotRun as NotRun
 from licensing_harness.errors import PromiseBroken as PromiseBroken
@@ -34,7 +34,7 @@ from licensing_harness.generate.troubles import Trouble as Trouble
 from licensing_harness.generate.troubles import arm as arm
 from licensing_harness.generate.troubles import insist as insist
 from licensing_harness.generate.troubles import troubled as troubled
-from licensing_harness.history import Fault, Operation, StoryHistory, summary
+from licensing_harness.history import StoryHistory
 from licensing_harness.run import Run
 from licensing_harness.verdict import Promise, ScenarioResult, Verdict, Violation
 from licensing_harness.vocabulary import Cap as Cap
@@ -114,7 +114,7 @@ class Campaign:
         self.histories: list[StoryHistory] = []
         self.thresholds: list[dict[str, Any]] = []
         self.tally = Tally(run.header)
-        self.worst: tuple[Violation, StoryHistory] | None = None
+        self.found: tuple[Violation, StoryHistory] | None = None
         """The violation to report: of the smallest story that broke the promise found first."""
         self._round = round_
         self._told = 0
@@ -216,8 +216,8 @@ class Campaign:
         batch = 0
         while True:
             self._generate(machine, examples or stories, steps or length, batch)
-            if self.worst is not None:
-                raise PromiseBroken(self.explain(*self.worst))
+            if self.found is not None:
+                raise self._broken()
             result = self.result
             enough = result is not None and result.verdict is Verdict.HELD
             if not live or enough or self.run.clock.now() >= until:
@@ -243,14 +243,14 @@ class Campaign:
             raise
         except Exception:
             # Also when it did not show again: a race that was recorded is broken, whatever Hypothesis calls it.
-            if self.worst is None:
+            if self.found is None:
                 raise
 
     def _judge_generated(self, history: StoryHistory) -> None:
         self._open = [story for story in self._open if story.history is not history]
         self.histories[:] = [history]
         violations = self._judge(history)
-        wanted = None if self.worst is None else self.worst[0].promise
+        wanted = None if self.found is None else self.found[0].promise
         found = next((each for each in violations if wanted in {None, each.promise}), None)
         if found is not None:
             raise PromiseBroken(f"{found.promise} in {history.story}")
@@ -287,8 +287,8 @@ class Campaign:
     def conclude(self) -> None:
         """Judge, and raise PromiseBroken, Undecided or NotRun unless what was tried was held."""
         self.judge()
-        if self.worst is not None:
-            raise PromiseBroken(self.explain(*self.worst))
+        if self.found is not None:
+            raise self._broken()
         result = self.result
         if result is None:
             message = "the scenario told no story: nothing was tried"
@@ -315,49 +315,19 @@ class Campaign:
         judgement = judge_story(history, self.run.adapter.contract, self.run.capabilities)
         self.tally.add(judgement, history)
         for violation in judgement.violations:
-            if self.worst is None:
-                self.worst = violation, history
-            found, where = self.worst
+            if self.found is None:
+                self.found = violation, history
+            found, where = self.found
             if violation.promise == found.promise and _size(history) < _size(where):
-                self.worst = violation, history
+                self.found = violation, history
         return judgement.violations
 
-    def explain(self, violation: Violation, history: StoryHistory) -> str:
-        """The finding as text: the promise, expected, observed, the evidence, the replay command.
-
-        Its case is written at once: a run that is killed later can still be replayed.
-        """
-        found = finding(violation, history)
-        self.run.keep_case(found, history)
-        lines = [
-            f"{found.promise} {found.sentence}",
-            f"  expected  {violation.expected}",
-            f"  observed  {violation.observed}",
-            "  evidence",
-            *(f"    {line}" for line in evidence_lines(history, violation.evidence)),
-        ]
-        if violation.control:
-            lines += ["  control", *(f"    {line}" for line in evidence_lines(history, violation.control))]
-        lines += [f"  story     {history.story}, {history.world}", f"  replay    licensing-harness replay {found.case}"]
-        return self.run.masker.mask("\n".join(lines))
-
-
-def evidence_lines(history: StoryHistory, numbers: Iterable[int]) -> list[str]:
-    """Operations and faults by number: ``#2 0.020s laptop activate L1 accepted``."""
-    lines: list[str] = []
-    for number in numbers:
-        match history.record(number):
-            case Operation() as done:
-                ended = f"{done.end - done.begin:.3f}s" if done.end is not None else "no end seen"
-                words = [done.client, done.verb, done.licence, summary(done.asked), done.outcome.value]
-                said = f"({done.reason})" if done.reason else ""
-                text = " ".join(word for word in [*words, said] if word)
-                lines.append(f"#{done.n} {done.begin:.3f}s {text}, {ended}")
-            case Fault() as fault:
-                lines.append(f"#{fault.n} {fault.begin:.3f}s {fault.fault.value} {fault.where}")
-            case None:
-                lines.append(f"#{number} (not in this story)")
-    return lines
+    def _broken(self) -> PromiseBroken:
+        """The failure for what was found; reports spell the evidence out."""
+        if self.found is None:
+            return PromiseBroken("a promise of this target is broken")
+        violation, _ = self.found
+        return PromiseBroken(f"{violation.promise} {promises()[violation.promise].sentence}: {violation.observed}")
 
 
 def _size(history: StoryHistory) -> tuple[int, int]:

@@ -6,18 +6,19 @@ import dataclasses
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from licensing_harness.case import Case, find_case, read_case
+from licensing_harness.checkers.tally import finding
 from licensing_harness.clock import RealClock
 from licensing_harness.commands.gate import configured
 from licensing_harness.config import Config, Value
-from licensing_harness.errors import CleanUpIncomplete, HarnessError
+from licensing_harness.errors import CleanUpIncomplete, HarnessError, UsageError
+from licensing_harness.options import BY_NAME
+from licensing_harness.report.cases import Case, read_case
+from licensing_harness.report.text import finding_text
 from licensing_harness.run import Run, new_place
 from licensing_harness.suite import Campaign
 from licensing_harness.verdict import Exit, Verdict
-
-_FROM_CASE: Final = ("target", "adapter", "control", "defect")
 
 
 def run(name: str, given: Mapping[str, Any], *, rounds: int) -> int:
@@ -26,7 +27,7 @@ def run(name: str, given: Mapping[str, Any], *, rounds: int) -> int:
     Raises UsageError for a case that can't be read, and what worlds raise.
     """
     asked = configured(given)
-    path = find_case(name, Path.cwd() / asked.report)
+    path = _find(name, Path.cwd() / asked.report)
     case = read_case(path)
     config = _settings(case, asked)
     rounds = 1 if case.world == "simulated" else rounds
@@ -35,7 +36,7 @@ def run(name: str, given: Mapping[str, Any], *, rounds: int) -> int:
         found = _once(case, config, path.parent.parent / "replays", number)
         tried = number
         if found is None:
-            return _say(f"{case.id}: the promise could not be tried: its story gave no occasion to break it", 10)
+            return _say(f"{case.case}: the promise could not be tried: its story gave no occasion to break it", 10)
         if found:
             shown += 1
             sys.stdout.write(f"{found}\n")
@@ -50,33 +51,46 @@ def run(name: str, given: Mapping[str, Any], *, rounds: int) -> int:
     return _say(f"{case.promise} held this time: it did not break again in {tried} of {tried} rounds", Exit.HELD)
 
 
+def _find(name: str, report: Path) -> Path:
+    """The file of a case: a path, or an id looked up in the runs under ``report``, newest first. Raises UsageError."""
+    if Path(name).is_file():
+        return Path(name)
+    found = sorted(report.glob(f"runs/2*/cases/{name}*.json"), reverse=True)
+    ids = sorted({path.stem for path in found})
+    if len(ids) > 1:
+        message = f"{name} is the beginning of several cases: {', '.join(ids)}"
+        raise UsageError(message)
+    if not found:
+        message = f"no case {name!r} under {report / 'runs'}, and no file of that name"
+        raise UsageError(message)
+    return found[0]
+
+
 def _settings(case: Case, asked: Config) -> Config:
     """The case's own target, unless another was asked for."""
     values = {option.name: value for option, value in asked if asked.given(option.name)}
     if "target" not in values:
-        for name in _FROM_CASE:
-            stated = getattr(case, name)
-            if stated is not None and name not in values:
-                values[name] = Value(stated, f"case {case.id}")
+        for name, stated in case.settings.items():
+            if name in BY_NAME and name not in values:
+                values[name] = Value(stated, f"case {case.case}")
     return Config(values, asked.secrets)
 
 
 def _once(case: Case, config: Config, directory: Path, number: int) -> str | None:
     """The finding as text, empty when the promise held, None when there was no occasion."""
     place = new_place(config, invoked_in=Path.cwd(), clock=RealClock())
-    place = dataclasses.replace(place, directory=str(directory / f"{place.run}-{number}"), seed=case.seed)
+    place = dataclasses.replace(place, directory=str(directory / f"{place.run}-{number}"), seed=case.run_seed)
     it = Run(config, place)
     try:
         campaign = Campaign(it, case.world, scenario=case.scenario, tries=(case.promise,))
-        story = campaign.story(seed=case.story_seed)
+        story = campaign.story(seed=case.seed)
         for step in case.plan:
             story.perform(step)
         campaign.judge()
-        if campaign.worst is None:
+        if campaign.found is None:
             result = campaign.result
             return "" if result is not None and result.verdict is Verdict.HELD else None
-        violation, history = campaign.worst
-        return campaign.explain(violation, history)
+        return it.masker.mask(finding_text(finding(*campaign.found)))
     finally:
         troubles = it.close()
         if troubles and not isinstance(sys.exc_info()[1], HarnessError):

@@ -26,8 +26,10 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     scenario: str
     world: str
     target: str
-    adapter: str = ""
+    settings: dict[str, str] = {}
+    """How the target was named when the case was found; without ``target`` it was the reference server."""
     seed: str = ""
+    run_seed: int = 0
     harness: str = ""
     capabilities: tuple[str, ...] = ()
     contract: dict[str, float] = {}
@@ -37,8 +39,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     history: list[Record] = []
 
 
-def case_of(found: Finding, story: StoryHistory, header: Header, adapter: str = "") -> Case:
-    """The case of a finding. ``adapter`` is the name under which its adapter is imported."""
+def case_of(found: Finding, story: StoryHistory, header: Header) -> Case:
+    """The case of a finding."""
     return Case(
         case=found.case,
         promise=found.promise,
@@ -48,8 +50,9 @@ def case_of(found: Finding, story: StoryHistory, header: Header, adapter: str = 
         scenario=found.scenario,
         world=found.world,
         target=header.target,
-        adapter=adapter,
+        settings=header.settings,
         seed=story.seed,
+        run_seed=header.seed,
         harness=header.harness,
         capabilities=header.capabilities,
         contract=header.contract,

@@ -52,13 +52,22 @@ class RunDirectory:
         path = root / f"{stamp(wall)}-{token}"
         try:
             path.mkdir(parents=True)
-            if root.parent.name == RUNS.parent.name and not (root.parent / ".gitignore").exists():
-                (root.parent / ".gitignore").write_text("*\n", encoding="utf-8")
+            _hide(root)
         except OSError as error:
             raise UsageError(
                 f"{path}: can't be made ({error.strerror}). Choose another folder with --licensing-report."
             ) from error
         return cls(path, masker)
+
+    def make(self) -> None:
+        """Make the folder, if need be. Raises UsageError when it can't be made."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            _hide(self.path.parent)
+        except OSError as error:
+            raise UsageError(
+                f"{self.path}: can't be made ({error.strerror}). Choose another folder with --licensing-report."
+            ) from error
 
     @property
     def run(self) -> str:
@@ -109,8 +118,6 @@ class RunDirectory:
         result: RunResult,
         header: Header,
         cases: Mapping[str, StoryHistory],
-        *,
-        adapter: str = "",
     ) -> RunResult:
         """Write every report but the history; returns the masked result they show."""
         shown = masked(result, self._masker)
@@ -119,7 +126,7 @@ class RunDirectory:
         self._put("summary.md", step_summary(shown))
         for found in result.findings:
             if found.case in cases:
-                case = case_of(found, cases[found.case], header, adapter)
+                case = case_of(found, cases[found.case], header)
                 self._put(f"cases/{found.case}.json", msgspec.json.format(msgspec.json.encode(case), indent=1).decode())
         return shown
 
@@ -153,6 +160,12 @@ class RunDirectory:
             f"{path}: can't be written ({error.strerror}). Free space, or choose another folder with "
             "--licensing-report; the history can be judged again with licensing-harness check."
         )
+
+
+def _hide(root: Path) -> None:
+    """Keep a folder of the usual name out of the user's commits."""
+    if root.parent.name == RUNS.parent.name and not (root.parent / ".gitignore").exists():
+        (root.parent / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
 def _differs(one: Header, two: Header) -> bool:

@@ -6,7 +6,7 @@ import io
 import textwrap
 from collections import Counter
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from rich.console import Console
 from rich.text import Text
@@ -179,11 +179,18 @@ def _share(counts: Counter[Verdict], width: int) -> dict[Verdict, int]:
 
 
 def screen(
-    result: RunResult, *, width: int = 100, encoding: str = "utf-8", report: str = "", masker: Masker | None = None
+    result: RunResult,
+    *,
+    width: int = 100,
+    encoding: str = "utf-8",
+    report: str = "",
+    masker: Masker | None = None,
+    colour: bool = False,
 ) -> list[str]:
-    """The same screen as plain lines, for a terminal that is not ours (pytest's own summary)."""
+    """The same screen as lines, for a terminal that is not ours (pytest's own summary)."""
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="replace")
-    console = Console(width=width, color_system=None, force_terminal=False, file=file)
+    system: Literal["standard"] | None = "standard" if colour else None
+    console = Console(width=width, color_system=system, force_terminal=colour, file=file)
     with console.capture() as captured:
         print_result(console, result, report=report, masker=masker)
     file.close()

@@ -35,7 +35,7 @@ def written(run: Run, tmp_path: Path) -> RunDirectory:
     with HistoryWriter(folder.history(), run.header, run.masker) as writer:
         for story in run.tally.cases.values():
             writer.write(*lines_of(story))
-    folder.write(run.result, run.header, run.tally.cases, adapter="lockbox:Lockbox")
+    folder.write(run.result, run.header, run.tally.cases)
     return folder
 
 

@@ -40,6 +40,9 @@ _SEED: Final = 20_261_125
 """Fixed, so that two runs prove the same."""
 
 _EFFORTS: Final = {"smoke": ("smoke",), "ci": ("smoke", "ci"), "nightly": ("smoke", "ci", "nightly")}
+_WIDTH: Final = 110
+"""Columns of the matrix: a narrower terminal wraps its lines, a pipe gets them whole."""
+
 _JUDGED: Final = frozenset({int(Exit.HELD), int(Exit.BROKEN), int(Exit.UNDECIDED)})
 
 
@@ -62,6 +65,7 @@ def run(*, names: list[str], seeds: int, jobs: int, depth: str) -> int:
         raise UsageError(message)
     defects = _chosen(names)
     console = Console(highlight=False)
+    console.width = max(console.width, _WIDTH)
     state = Path.cwd() / ".licensing"
     directory = state / "prove"
     shutil.rmtree(directory, ignore_errors=True)
@@ -202,7 +206,9 @@ def _show(console: Console, proofs: list[Proof], seeds: int, accused: list[str])
     families: dict[str, list[str]] = {}
     for promise in ALL_PROMISES:
         families.setdefault(promise.family, []).append(promise.id)
-    table = Table("defect", "breaks", "killed", box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("defect", "breaks", "killed"):
+        table.add_column(column, no_wrap=True)
     table.add_column("examples", justify="right")
     table.add_column("seconds", justify="right")
     for family in families:

@@ -87,7 +87,7 @@ def test_a_licence_out_of_bounds_is_not_issued(disk: Disk, clock: Hand, changed:
 
 
 def test_an_integer_may_be_written_as_a_fraction(disk: Disk, clock: Hand) -> None:
-    """To JSON Schema 2.0 and 2e0 are integers, so they are here; 2.5 and 1e999 are not, nor is a number of 5,000 digits."""
+    """To JSON Schema 2.0 and 2e0 are integers, so they are here; 2.5, 1e999 and a number of 5,000 digits are not."""
 
     async def body() -> None:
         async with running(disk, clock) as call:

@@ -1,4 +1,9 @@
-"""``replay``: a case told again, and judged again."""
+"""``replay``: a case told again, and judged again.
+
+A simulated case repeats exactly, so it is told once. A live race does not: it is
+told in every round, each on a fresh start where the harness starts the target, and
+how often it showed is part of the answer.
+"""
 
 from __future__ import annotations
 
@@ -31,24 +36,26 @@ def run(name: str, given: Mapping[str, Any], *, rounds: int) -> int:
     case = read_case(path)
     config = _settings(case, asked)
     rounds = 1 if case.world == "simulated" else rounds
-    shown, tried = 0, 0
+    shown, vacant = 0, 0
     for number in range(1, rounds + 1):
         found = _once(case, config, path.parent.parent / "replays", number)
-        tried = number
-        if found is None:
-            return _say(f"{case.case}: the promise could not be tried: its story gave no occasion to break it", 10)
-        if found:
-            shown += 1
+        if found and not shown:
             sys.stdout.write(f"{found}\n")
-            break
+        shown += bool(found)
+        vacant += found is None
         if rounds > 1:
-            sys.stdout.write(f"round {number} of {rounds}: held\n")
+            word = "nothing tried" if found is None else "broken" if found else "held"
+            sys.stdout.write(f"round {number} of {rounds}: {word}\n")
             sys.stdout.flush()
-    if case.world == "live":
-        sys.stdout.write(f"{shown} of {tried}\n")
+    if rounds > 1:
+        sys.stdout.write(f"{shown} of {rounds}\n")
     if shown:
         return _say(f"{case.promise} is broken again", Exit.BROKEN)
-    return _say(f"{case.promise} held this time: it did not break again in {tried} of {tried} rounds", Exit.HELD)
+    if vacant == rounds:
+        return _say(
+            f"{case.case}: the promise could not be tried: its story gave no occasion to break it", Exit.UNDECIDED
+        )
+    return _say(f"{case.promise} held this time: it did not break again in {rounds} of {rounds} rounds", Exit.HELD)
 
 
 def _find(name: str, report: Path) -> Path:

@@ -264,7 +264,7 @@ def test_the_signer_signs_with_the_targets_own_key() -> None:
         sign = story._signer()
         public = load_pem_private_key(story._keys, None).public_key()
     assert sign is not None
-    token = sign({"kid": "k", "typ": "x"}, {"iss": 7, "sub": "lic"})
+    token = sign({"alg": "EdDSA", "kid": "k", "typ": "x"}, {"iss": 7, "sub": "lic"})
 
     assert jwt.get_unverified_header(token) == {"alg": "EdDSA", "kid": "k", "typ": "x"}
     assert jwt.decode(token, public, algorithms=["EdDSA"], options={"verify_iss": False})["sub"] == "lic"

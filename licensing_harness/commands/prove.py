@@ -35,6 +35,9 @@ from licensing_harness.vocabulary import Cap
 _DEFECTS: Final = "reference_server.defects"
 """Named, not imported: the harness and the server that it judges share no code."""
 
+_WIDTH: Final = 108
+"""Columns of the matrix; a narrower terminal wraps its lines, which beats names cut short."""
+
 _SEED: Final = 20_261_125
 """Fixed, so that two runs prove the same."""
 
@@ -61,6 +64,7 @@ def run(*, names: list[str], seeds: int, jobs: int, depth: str) -> int:
         raise UsageError(message)
     defects = _chosen(names)
     console = Console(highlight=False)
+    console.width = max(_WIDTH, console.width)
     state = Path.cwd() / ".licensing"
     directory = state / "prove"
     shutil.rmtree(directory, ignore_errors=True)

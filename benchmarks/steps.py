@@ -41,7 +41,6 @@ def measure() -> list[dict[str, Any]]:
 def _rate(machine: Any) -> tuple[int, float]:
     """Operations and CPU seconds of one family."""
     from licensing_harness.checkers.judge import judge_story
-
     from licensing_harness.errors import PromiseBroken
     from licensing_harness.generate.machine import run_machine
     from licensing_harness.history import Header, HistoryWriter, StoryHistory

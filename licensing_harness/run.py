@@ -213,6 +213,10 @@ class Run:
             )
         return self.config.impossible(name)
 
+    def told_in(self, name: str) -> bool:
+        """Whether this run's scenarios are told in the world called ``name`` as well."""
+        return name in self.config.worlds() and self.impossible(name) is None
+
     def _make(self, name: str) -> World:
         impossible = self.impossible(name)
         if impossible:

@@ -63,6 +63,9 @@ EFFORT: Final[Mapping[str, Mapping[str, tuple[int, int]]]] = {
 }
 """Generated stories and the most steps in each, by world and depth."""
 
+PATIENCE: Final[Mapping[str, float]] = {"smoke": 5.0, "ci": 20.0, "nightly": 600.0}
+"""Seconds in which a live target gets more generated stories, until one tried what the scenario claims to try."""
+
 _FEW: Final = 5
 """Generated stories for each seed when a scenario runs under many seeds."""
 
@@ -201,20 +204,37 @@ class Campaign:
         ``examples`` and ``steps`` default to :data:`EFFORT` for the depth. Raises
         PromiseBroken for the smallest story that was found.
         """
+        config = self.run.config
+        live = self._world_name == "live"
+        if live and config.depth != "nightly" and self.run.told_in("simulated"):
+            message = "generated stories are told in the simulated world; live too at --licensing-depth nightly"
+            raise NotRun(message)
+        stories, length = EFFORT[self._world_name][config.depth]
+        if config.seeds > 1:
+            stories = min(stories, _FEW)
+        until = self.run.clock.now() + PATIENCE[config.depth]
+        batch = 0
+        while True:
+            self._generate(machine, examples or stories, steps or length, batch)
+            if self.found is not None:
+                raise self._broken()
+            result = self.result
+            enough = result is not None and result.verdict is Verdict.HELD
+            if not live or enough or self.run.clock.now() >= until:
+                return
+            batch += 1
+
+    def _generate(self, machine: type[LicensingMachine], examples: int, steps: int, batch: int) -> None:
         from licensing_harness.generate.machine import run_machine
 
-        stories, length = EFFORT[self._world_name][self.run.config.depth]
-        if self.run.config.seeds > 1:
-            stories = min(stories, _FEW)
-        seed = int.from_bytes(
-            hashlib.sha256(f"{self.run.place.seed + self._round}/{self.scenario}".encode()).digest()[:8]
-        )
+        about = f"{self.run.place.seed + self._round}/{self.scenario}" + (f"/{batch}" if batch else "")
+        seed = int.from_bytes(hashlib.sha256(about.encode()).digest()[:8])
         try:
             run_machine(
                 lambda chance: self.story(seed=f"{seed}/{chance}"),
                 machine,
-                examples=examples or stories,
-                steps=steps or length,
+                examples=examples,
+                steps=steps,
                 seed=seed,
                 judge=self._judge_generated,
                 shrink=self._world_name == "simulated",  # elsewhere chance does not repeat
@@ -225,8 +245,6 @@ class Campaign:
             # Also when it did not show again: a race that was recorded is broken, whatever Hypothesis calls it.
             if self.found is None:
                 raise
-        if self.found is not None:
-            raise self._broken()
 
     def _judge_generated(self, history: StoryHistory) -> None:
         self._open = [story for story in self._open if story.history is not history]

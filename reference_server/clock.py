@@ -41,7 +41,3 @@ class Ticks:
             return self._floor
         self._floor = now
         return now
-
-    def reach(self, floor: int) -> None:
-        """Never answer less than ``floor`` (milliseconds) from now on."""
-        self._floor = max(self._floor, floor)

@@ -15,7 +15,7 @@ from reference_server import access, ledger, projection, service, writer
 from reference_server.clock import Clock, Ticks
 from reference_server.entropy import Entropy, identifier, secret
 from reference_server.errors import StartError
-from reference_server.http import shapes
+from reference_server.http import shapes, validation
 from reference_server.http.app import LicensingApp
 from reference_server.keys import KeyRing, VerifiedTokens, Verifier
 from reference_server.licence_keys import LABEL, LicenceKeys
@@ -23,7 +23,18 @@ from reference_server.rules import decision, seats
 from reference_server.rules.commands import Command, CreateApiToken
 from reference_server.rules.dispatch import DECISIONS
 from reference_server.rules.states import Decide, Terms
-from reference_server.service import Jwks, Mint, Service, Submit, Validate, VerifiesTokens, digest_of
+from reference_server.service import (
+    Claims,
+    Decided,
+    ForToken,
+    Jwks,
+    Mint,
+    Service,
+    Submit,
+    Validate,
+    VerifiesTokens,
+    digest_of,
+)
 from reference_server.store.adapter import GivenDisk, GivenStore, Store, Write
 from reference_server.store.rows import Rows, Stock
 from reference_server.writer import SERVER, Recall, Render, Writer
@@ -53,6 +64,12 @@ class Parts:
     remembered: Callable[[Verifier], VerifiesTokens] = VerifiedTokens
     """Remembers the tokens that the verifier accepted."""
     validate: Validate = decision.decide
+    """The rule: is the licence in force?"""
+    decided: Decided = validation.decided
+    """From the request to the rule and back, at one reading of the clock. It may wait."""
+    for_token: ForToken = seats.usable
+    """Which licence may have a token."""
+    claims: Claims = access.claims_for
     decide: Mapping[type[Command], Decide] = field(default_factory=lambda: DECISIONS)
     """The rules, one function a command."""
     live: projection.Live = seats.live
@@ -148,6 +165,9 @@ async def _assembled(parts: Parts) -> Service:
         terms=parts.terms,
         book=book,
         validate=parts.validate,
+        decided=parts.decided,
+        for_token=parts.for_token,
+        claims=parts.claims,
         submit=parts.submit,
         writer=parts.writer(
             book=book,

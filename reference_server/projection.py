@@ -156,7 +156,7 @@ class Overlay:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to commit."""
-        return not self._events
+        return not (self._events or self.licences or self._changed or self.api_tokens)
 
     def record(self, command: Command, outcome: Outcome) -> None:
         """Take in what an accepted command does, and chain its event."""

@@ -17,12 +17,21 @@ from reference_server.licence_keys import LicenceKeys
 from reference_server.projection import Book
 from reference_server.rules.commands import Command, Probe
 from reference_server.rules.decision import Decision, Reason
-from reference_server.rules.states import LicenceState, Terms
+from reference_server.rules.states import Licences, LicenceState, Terms
 from reference_server.store.adapter import Store
 from reference_server.writer import SERVER, Writer
 
 Validate = Callable[[LicenceState | None, int, Reason], Decision]
 """``validate(licence, now, reason when there is none)``."""
+
+Decided = Callable[["Service", Any], Awaitable[Decision]]
+"""From a validation request to its decision. Raises BadRequest."""
+
+ForToken = Callable[[Licences, str, int], LicenceState]
+"""The licence for which a token is wanted, if it may have one at this time. Raises Refused."""
+
+Claims = Callable[[LicenceState, int, Terms, Entropy], Mapping[str, Any]]
+"""What a token says of a licence at a time."""
 
 Submit = Callable[["Service", Command], Awaitable[msgspec.Struct]]
 """How a command reaches the writer and its answer comes back."""
@@ -61,6 +70,9 @@ class Service:
     book: Book
     writer: Writer
     validate: Validate
+    decided: Decided
+    for_token: ForToken
+    claims: Claims
     submit: Submit
     secrets: dict[str, str] = field(default_factory=dict)
     running: asyncio.Task[None] | None = None
@@ -79,6 +91,7 @@ class Service:
             return
         if self.probe is None or self.probe.done():
             self.probe = asyncio.get_running_loop().create_task(self._probe())
+            self.probe.add_done_callback(_heard)
         try:
             await asyncio.wait_for(asyncio.shield(self.probe), READY_SECONDS)
         except TimeoutError as error:
@@ -87,6 +100,12 @@ class Service:
     async def _probe(self) -> None:
         await self.writer.submit(Probe(actor=SERVER))
         self.probed_at = self.ticks()
+
+
+def _heard(probe: asyncio.Task[None]) -> None:
+    """A probe that failed after nobody waited for it any more is no news for the log."""
+    if not probe.cancelled():
+        probe.exception()
 
 
 async def submit(service: Service, command: Command) -> msgspec.Struct:

@@ -274,8 +274,9 @@ def _placed(story: StoryHistory, contract: Contract) -> list[tuple[Entry, Moment
             if len(kind.entries) == 1 and kind.accepted:
                 made = min([*kind.accepted, *kind.unknown], key=began)
                 placed.append((kind.entries[0], began(made), min(map(ended, kind.accepted)), kind.accepted[0]))
-        elif not kind.unknown and len(kind.entries) == len(kind.accepted):
-            # Same verb, licence and device: which entry belongs to which call is clear while they don't overlap.
+        elif len(kind.entries) == len(kind.accepted) == kind.least:
+            # As many entries as there must be: none is of a call of unknown outcome. Which belongs to which call of
+            # the same verb, licence and device is clear while these don't overlap.
             calls = sorted(kind.accepted, key=began)
             if all(precedes(one, two) for one, two in pairwise(calls)):
                 placed.extend(

@@ -9,12 +9,17 @@ A **possible** hold runs from the sending of a grant that was not refused until
 the first thing that certainly ended it: the answer to a release sent after the
 grant was answered, or the end of the lease counted from the answer.
 
+A release that is refused because there is no such seat says as much as one that
+was acknowledged: what was granted before it was sent is over.
+
 Lateness is on the side of the target. A release of unknown outcome may take
 effect at any time after it was sent, even after a later activate: from then on
 that device holds nothing for certain. An activate of unknown outcome may do so
 too: from then on its device possibly holds a seat for good. A heartbeat of
 unknown outcome may have prolonged any lease that was possibly running after it
-was sent.
+was sent. Where such a call was settled (see ``index``), it is like one that was
+acknowledged by then, as far as it makes things possible, and unlike one as far
+as it makes them certain.
 """
 
 from __future__ import annotations
@@ -34,7 +39,7 @@ from licensing_harness.checkers.index import (
 )
 from licensing_harness.checkers.terms import Terms
 from licensing_harness.history import Operation
-from licensing_harness.vocabulary import Contract
+from licensing_harness.vocabulary import Contract, Reason
 
 _GRANTS = frozenset({"activate", "heartbeat"})
 Interval = tuple[float, float]
@@ -63,10 +68,10 @@ class _Enders:
         accepted = []
         self._unknown = FOREVER
         for each in operations:
-            if each.accepted:
-                accepted.append(each)
-            elif each.unknown:
+            if each.unknown and each.end is None:
                 self._unknown = min(self._unknown, each.begin)
+            elif not each.refused:
+                accepted.append(each)
         accepted.sort(key=ended)
         self._ends = [ended(each) for each in accepted]
         self._begins = list(accumulate((each.begin for each in reversed(accepted)), min))[::-1]
@@ -78,12 +83,15 @@ class _Enders:
 
 
 class _Releases:
-    """Acknowledged releases of one device: when a seat given before is certainly free."""
+    """Acknowledged releases of one device, and those for which there was no seat: what was given before is over."""
 
     __slots__ = ("_begins", "_ends")
 
     def __init__(self, operations: Iterable[Operation]) -> None:
-        accepted = sorted((each for each in operations if each.accepted), key=began)
+        accepted = sorted(
+            (each for each in operations if each.accepted or (each.refused and each.reason == Reason.NO_SUCH_SEAT)),
+            key=began,
+        )
         self._begins = [began(each) for each in accepted]
         self._ends = list(accumulate((each.ended for each in reversed(accepted)), min))[::-1]
 
@@ -159,12 +167,13 @@ def devices_of(licence: Licence, contract: Contract) -> dict[str, Device]:
         enders, freed = _Enders(releases), _Releases(releases)
         heartbeat = FOREVER
         for each in operations:
-            if each.unknown and each.verb == "activate":
-                device.maybe = min(device.maybe, each.begin)
-            elif each.unknown and each.verb == "heartbeat":
-                heartbeat = min(heartbeat, each.begin)
+            if each.unknown and each.end is None:
+                if each.verb == "activate":
+                    device.maybe = min(device.maybe, each.begin)
+                elif each.verb == "heartbeat":
+                    heartbeat = min(heartbeat, each.begin)
         for each in operations:
-            if not each.accepted or each.verb not in _GRANTS:
+            if each.verb not in _GRANTS or each.refused or each.end is None:
                 continue
             shortest, longest = _lease(each, contract)
             over = each.ended + longest + slack
@@ -172,7 +181,9 @@ def devices_of(licence: Licence, contract: Contract) -> dict[str, Device]:
                 Hold(
                     grant=each,
                     device=name,
-                    until=min(
+                    until=-FOREVER
+                    if each.unknown
+                    else min(
                         each.begin + shortest - slack,
                         enders.earliest(each),
                         stops.earliest(each),

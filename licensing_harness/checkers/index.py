@@ -6,6 +6,12 @@ What every checker may assume of an operation:
   instant between its begin and its end;
 * unknown: it took effect at some instant after its begin, however late, or never.
 
+What the harness did itself narrows that down. A request that it cut never
+arrived: the call is left out. An answer that it cut had been given by the end of
+the cut, and a kill with ``detail["settled"]`` ended whatever had been sent
+before: such a call stays unknown, but has an ``end``, by which it took effect if
+it ever does.
+
 Two moments at the same time are ordered by record number: a story that sends a
 call right after an answer came does so, in virtual time, at the same instant.
 """
@@ -17,6 +23,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from math import nextafter
 from typing import Any, Final, TypeVar
 
+from msgspec import structs
+
 from licensing_harness.history import Fault, Operation, StoryHistory
 from licensing_harness.vocabulary import Contract, FaultKind, Outcome
 
@@ -25,6 +33,7 @@ FOREVER: Final = float("inf")
 Moment = tuple[float, int]
 """A time and the number of the record that it belongs to."""
 
+_CUTS: Final = frozenset({FaultKind.CUT_REQUEST, FaultKind.CUT_ANSWER})
 _CRASHES: Final = frozenset({FaultKind.CRASH, FaultKind.POWER_LOSS})
 
 
@@ -34,7 +43,7 @@ def began(operation: Operation) -> Moment:
 
 
 def ended(operation: Operation) -> Moment:
-    """When its answer came; never, while that is not known."""
+    """When its answer came, or by when it was settled without one; never, while that is not known."""
     return operation.ended, operation.n
 
 
@@ -106,7 +115,14 @@ class Index:
         self.kept: dict[Any, Any] = {}
         """What one family worked out of this story, for its other promises."""
         licences, verbs = self.licences, self.verbs
-        for operation in story.operations:
+        settle = _Settled(story) if story.faults else None
+        for recorded in story.operations:
+            operation = recorded
+            if settle is not None and recorded.outcome is Outcome.UNKNOWN:
+                narrowed = settle(recorded)
+                if narrowed is None:
+                    continue
+                operation = narrowed
             label = operation.licence
             if label:
                 licence = licences.get(label)
@@ -132,6 +148,44 @@ class Index:
         last = max(each.begin for each in given)
         crashes = {fault.n for fault in self.crashes if first <= fault.begin <= last}
         return tuple(sorted({each.n for each in given} | crashes))
+
+
+class _Settled:
+    """What the faults of a story say about its calls of unknown outcome."""
+
+    __slots__ = ("_cuts", "_kills")
+
+    def __init__(self, story: StoryHistory) -> None:
+        met = [fault for fault in story.faults if fault.fault in _CUTS and fault.met and fault.end is not None]
+        lanes: dict[str, list[Operation]] = {fault.where: [] for fault in met}
+        for each in story.operations:
+            if each.client in lanes:
+                lanes[each.client].append(each)
+        self._cuts: dict[int, Fault] = {}
+        for lane in lanes.values():
+            lane.sort(key=lambda each: each.n)
+        for fault in met:
+            # A cut is for the next call of its client; it waits for no other.
+            lane = lanes[fault.where]
+            at = bisect_right(lane, fault.n, key=lambda each: each.n)
+            if at < len(lane):
+                self._cuts[lane[at].n] = fault
+        self._kills = sorted(
+            (fault.begin, fault.n, fault.end)
+            for fault in story.faults
+            if fault.fault in _CRASHES and fault.end is not None and fault.detail.get("settled") is True
+        )
+
+    def __call__(self, operation: Operation) -> Operation | None:
+        """The call as far as it is known; None when it certainly never arrived."""
+        cut = self._cuts.get(operation.n)
+        if cut is not None and cut.fault is FaultKind.CUT_REQUEST:
+            return None
+        by = FOREVER if cut is None or cut.end is None else cut.end
+        at = bisect_right(self._kills, (operation.begin, operation.n, FOREVER))
+        if at < len(self._kills):
+            by = min(by, self._kills[at][2])
+        return operation if by == FOREVER else structs.replace(operation, end=max(by, operation.begin))
 
 
 class _Memo:
@@ -183,7 +237,8 @@ def overlapping(spans: Iterable[tuple[float, float]]) -> int:
 
 def span(operation: Operation) -> tuple[float, float]:
     """When a call was certainly under way: of an unknown one only the moment it was sent is certain."""
-    return operation.begin, nextafter(operation.begin, FOREVER) if operation.end is None else operation.end
+    certain = operation.end is not None and operation.outcome is not Outcome.UNKNOWN
+    return operation.begin, operation.ended if certain else nextafter(operation.begin, FOREVER)
 
 
 def overlapping_pairs(operations: Sequence[Operation]) -> int:

@@ -1,8 +1,8 @@
 """Revocation: once it was acknowledged, and the stated bound is over, nobody is told yes.
 
 A revoke is final. Only an acknowledged one starts the clock: one of unknown
-outcome may not have happened. A refusal for the reason ``revoked`` is as good as
-an acknowledgement.
+outcome may not have happened. A revoke that is refused because the licence is
+revoked acknowledges the one before it, whose answer was lost.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ _YES = ("validate", "activate", "heartbeat", "issue_token", "renew", "reinstate"
 
 
 def _revoked(licence: Licence) -> Operation | None:
-    # A second order that is refused as "revoked" tells the vendor what the lost answer would have told.
-    told = (each for each in licence.of("revoke") if each.accepted or (each.refused and each.reason == Reason.REVOKED))
-    return min(told, key=ended, default=None)
+    return min(
+        (each for each in licence.of("revoke") if each.accepted or (each.refused and each.reason == Reason.REVOKED)),
+        key=ended,
+        default=None,
+    )
 
 
 def _answered(

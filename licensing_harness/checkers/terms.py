@@ -2,18 +2,22 @@
 
 A term of ``d`` seconds given between ``b`` and ``e`` ends between ``b + d`` and
 ``e + d``, give or take the target's clock tolerance. A renewal gives a new term,
-counted from itself, that replaces the one before; a renewal whose outcome is
-unknown may do so at any time after it was sent, and nothing that came later
-makes that impossible.
+counted from itself, that replaces the one before. A renewal of unknown outcome
+may do so at any time after it was sent, until it is settled; one that never is
+can't be made impossible by anything that came later.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from itertools import accumulate
+from typing import Final
 
 from licensing_harness.checkers.index import FOREVER, Licence, Moment, began, ended
 from licensing_harness.history import Operation
+
+_NEVER: Final = (-FOREVER, 0)
+"""A term that may not have been given replaces no other for certain."""
 
 
 def _duration(operation: Operation) -> float:
@@ -27,6 +31,7 @@ class Terms:
     __slots__ = ("_ends", "_hi", "_last_begin", "_lo", "_unknown", "_unknown_lo", "terms")
 
     def __init__(self, licence: Licence, tolerance: float) -> None:
+        # Which term replaces those before it, from when on; when it was given at the latest; when it ends.
         spans: list[tuple[Moment, Moment, float, float]] = []
         first = licence.first_accepted("issue")
         self.terms = 0
@@ -40,6 +45,8 @@ class Terms:
             duration = _duration(renewal)
             if renewal.accepted:
                 spans.append((began(renewal), ended(renewal), renewal.begin + duration, renewal.ended + duration))
+            elif renewal.unknown and renewal.end is not None:
+                spans.append((_NEVER, ended(renewal), renewal.begin + duration, renewal.ended + duration))
             elif renewal.unknown:
                 unknown.append((renewal.begin, renewal.begin + duration - tolerance))
         self.terms = len(spans) + len(unknown)

@@ -248,38 +248,44 @@ def _occasions_cause(story: StoryHistory, contract: Contract) -> int:
 # VAL-006 ------------------------------------------------------------------------------------
 
 
+def _shows_suspension(operation: Operation) -> bool:
+    if operation.verb == "suspend" and operation.accepted:
+        return True
+    return operation.refused and operation.reason == Reason.SUSPENDED
+
+
 def _later(one: Operation, two: Operation) -> Operation:
     return max(one, two, key=began)
-
-
-def _tells_suspended(suspend: Operation) -> bool:
-    # A second order that is refused as "suspended" tells that it was in force then, as an acknowledgement does.
-    return suspend.accepted or (suspend.refused and suspend.reason == Reason.SUSPENDED)
 
 
 def _while_suspended(story: StoryHistory, contract: Contract) -> Iterator[tuple[Licence, Operation, Operation]]:
     """Answers to a validate sent when a suspension was certainly in force, beyond the stated bound.
 
-    The latest suspension that was acknowledged early enough decides: it is over
-    as soon as a reinstatement may have happened that is not certainly older.
+    A suspension is known by its acknowledgement, or by any refusal for that reason
+    (which a target that states a bound may give that much too late). The latest
+    that is known early enough decides: it is over as soon as a reinstatement may
+    have happened that is not certainly older.
     """
     bound = contract.revocation_bound or 0.0
     for licence in index_of(story).licences.values():
-        suspensions = sorted(filter(_tells_suspended, licence.of("suspend")), key=ended)
-        if not suspensions or "validate" not in licence.verbs:
+        if "suspend" not in licence.verbs or "validate" not in licence.verbs:
             continue
+        suspensions = sorted((each for each in licence.operations if _shows_suspension(each)), key=ended)
         latest = list(accumulate(suspensions, _later))
         known = [ended(each) for each in suspensions]
-        lifted = sorted((each for each in licence.of("reinstate") if each.accepted), key=ended)
+        lifted = sorted(
+            (each for each in licence.of("reinstate") if not each.refused and each.end is not None), key=ended
+        )
         lifted_ends = [ended(each) for each in lifted]
         lifted_begins = list(accumulate((began(each) for each in reversed(lifted)), min))[::-1]
-        maybe = min((each.begin for each in licence.of("reinstate") if each.unknown), default=FOREVER)
+        maybe = min((each.begin for each in licence.of("reinstate") if each.end is None), default=FOREVER)
         for each in licence.of("validate"):
             early_enough = bisect_right(known, (each.begin - bound, each.n))
             if each.unknown or not early_enough or maybe <= each.ended:
                 continue
             suspension = latest[early_enough - 1]
-            after = bisect_left(lifted_ends, began(suspension))
+            since = suspension.begin - (bound if suspension.refused else 0.0)
+            after = bisect_left(lifted_ends, (since, suspension.n))
             if after == len(lifted) or lifted_begins[after][0] > each.ended:
                 yield licence, suspension, each
 
@@ -293,7 +299,7 @@ def _check_suspended(story: StoryHistory, contract: Contract) -> Iterator[Violat
                 promise="VAL-006",
                 story=story.story,
                 expected="a no: the licence is suspended",
-                observed=f"a yes {each.begin - suspension.ended:.3f}s after the suspension was acknowledged",
+                observed=f"a yes {each.begin - suspension.ended:.3f}s after that was known",
                 evidence=index_of(story).evidence(suspension, each),
             )
 

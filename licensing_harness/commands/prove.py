@@ -1,9 +1,10 @@
 """``prove``: every defect of the reference server is found, and the sound server is accused of nothing.
 
-Each defect is hunted in the simulated world, in a process of its own, first with
-little effort and then with more. It is *killed* when its own promise is broken;
-what else broke stands in its row of the matrix. Then the sound server runs under
-many seeds: every accusation is a false alarm.
+Each defect is hunted in the simulated world, in a process of its own, by the
+scenarios that try its promise, first with little effort and then with more. It is
+*killed* when that promise is broken; what else broke on the way stands in its row
+of the matrix. Then the sound server runs all scenarios under many seeds: every
+accusation is a false alarm.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ from licensing_harness.vocabulary import Cap
 _DEFECTS: Final = "reference_server.defects"
 """Named, not imported: the harness and the server that it judges share no code."""
 
-_WIDTH: Final = 108
-"""Columns of the matrix; a narrower terminal wraps its lines, which beats names cut short."""
-
 _SEED: Final = 20_261_125
 """Fixed, so that two runs prove the same."""
 
 _EFFORTS: Final = {"smoke": ("smoke",), "ci": ("smoke", "ci"), "nightly": ("smoke", "ci", "nightly")}
+_WIDTH: Final = 110
+"""Columns of the matrix: a narrower terminal wraps its lines, a pipe gets them whole."""
+
 _JUDGED: Final = frozenset({int(Exit.HELD), int(Exit.BROKEN), int(Exit.UNDECIDED)})
 
 
@@ -64,7 +65,7 @@ def run(*, names: list[str], seeds: int, jobs: int, depth: str) -> int:
         raise UsageError(message)
     defects = _chosen(names)
     console = Console(highlight=False)
-    console.width = max(_WIDTH, console.width)
+    console.width = max(console.width, _WIDTH)
     state = Path.cwd() / ".licensing"
     directory = state / "prove"
     shutil.rmtree(directory, ignore_errors=True)
@@ -145,7 +146,7 @@ def _hunt(name: str, promise: str, directory: Path, efforts: tuple[str, ...], pr
     examples = 0
     for depth in efforts:
         where = directory / name / depth
-        result = _judged({"defect": name, "depth": depth, "seed": _SEED}, where)
+        result = _judged({"defect": name, "only": promise, "depth": depth, "seed": _SEED}, where)
         proof.broken = sorted(each["id"] for each in result["promises"] if each["verdict"] == Verdict.BROKEN)
         found = _stories_until(promise, where / "runs" / "latest" / HISTORY)
         if promise in proof.broken:
@@ -205,7 +206,9 @@ def _show(console: Console, proofs: list[Proof], seeds: int, accused: list[str])
     families: dict[str, list[str]] = {}
     for promise in ALL_PROMISES:
         families.setdefault(promise.family, []).append(promise.id)
-    table = Table("defect", "breaks", "killed", box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("defect", "breaks", "killed"):
+        table.add_column(column, no_wrap=True)
     table.add_column("examples", justify="right")
     table.add_column("seconds", justify="right")
     for family in families:

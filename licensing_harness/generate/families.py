@@ -54,6 +54,15 @@ class ValidityMachine(LicensingMachine):
     features: ClassVar = (("base",), ("base", "export"), ("export",))
     advances: ClassVar = (*GAPS, 0.5, 0.95, 1.05)
 
+    @rule(term=st.sampled_from((0.3, 1.0)))
+    def outlive(self, term: float) -> None:
+        """A licence is used within its term and after it: rarely met by chance alone, for any renewal spoils it."""
+        self.tell("fresh_licence", duration=term)
+        self.tell("contend", "validate", self.label(0))
+        self.tell("settle")
+        if self._advance(term * 1.1):
+            self.tell("contend", "validate", self.label(0))
+
 
 class IdempotencyMachine(LicensingMachine):
     """Issues are cut, crashed upon and sent again with the same key, by one client or by all at once."""

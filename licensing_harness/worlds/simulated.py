@@ -204,7 +204,8 @@ class SimulatedStory(Story):
             self._boot()
             self._timeline.tick()
             self._raise()
-        detail = {"requests": dropped, "batches_lost": lost} if power else {"requests": dropped}
+        # Connections died with the process: what was sent before can't take effect any more.
+        detail = {"requests": dropped, "settled": True, **({"batches_lost": lost} if power else {})}
         self._faulted(
             Fault(
                 n=n,

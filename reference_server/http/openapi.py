@@ -53,6 +53,7 @@ def document() -> bytes:
     types = {each.answer for each in operations} | {each.request for each in operations if each.request is not None}
     _, components = msgspec.json.schema_components([*types, shapes.Problem], ref_template=_REF)
     components["Problem"]["properties"]["code"] = {"enum": sorted(PROBLEMS)}
+    components["ValidateRequest"]["oneOf"] = [_only("key", "token"), _only("token", "key")]
     components["AuditEntry"]["description"] += f" {FORMAT}"
     paths: dict[str, dict[str, Any]] = defaultdict(dict)
     for each in sorted(operations, key=lambda operation: operation.path):
@@ -150,6 +151,11 @@ def _usual(operation: Operation) -> list[tuple[int, str]]:
     if operation.auth and operation.method != "GET":
         found += [(503, "store-unavailable"), (503, "overloaded"), (503, "draining")]
     return found
+
+
+def _only(wanted: str, other: str) -> dict[str, Any]:
+    """One member is there and the other is not."""
+    return {"required": [wanted], "properties": {wanted: {"type": "string"}, other: {"type": "null"}}}
 
 
 def _ref(shape: type[msgspec.Struct]) -> dict[str, str]:

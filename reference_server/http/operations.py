@@ -6,7 +6,6 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from reference_server import access
 from reference_server.entropy import identifier
 from reference_server.errors import Missing
 from reference_server.http import administration, shapes
@@ -15,7 +14,6 @@ from reference_server.http.query import number
 from reference_server.http.wire import BadRequest
 from reference_server.rules import commands
 from reference_server.rules.lifecycle import status
-from reference_server.rules.seats import usable
 from reference_server.service import Service
 
 _PAGE: Final = 100
@@ -65,7 +63,7 @@ async def listed(service: Service, call: Call) -> msgspec.Struct:
             call.query.get("after", ""), limit, lambda each: wanted is None or status(each, now) == wanted
         )
     except KeyError as error:
-        raise BadRequest("invalid-request", 422, "There is no licence with the id given as 'after'.") from error
+        raise Missing("unknown-licence") from error
     return shapes.LicencesAnswer(
         licences=[shapes.licence(each, now) for each in page],
         next=page[-1].id if more else None,
@@ -150,8 +148,8 @@ async def token(service: Service, call: Call) -> msgspec.Struct:
     """Get an access token for a licence that is in force."""
     asked = cast("shapes.TokenRequest", call.request)
     now = service.ticks()
-    licence = usable(service.book, _opened(service, asked.key), now)
-    claims = access.claims_for(licence, now, service.terms, service.entropy)
+    licence = service.for_token(service.book, _opened(service, asked.key), now)
+    claims = service.claims(licence, now, service.terms, service.entropy)
     return shapes.TokenAnswer(token=service.mint(claims), expires_at=claims["exp"] * 1000, server_time=now)
 
 
@@ -185,6 +183,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         run=listed,
         answer=shapes.LicencesAnswer,
         query=("after", "limit", "status"),
+        problems=_EXISTING,
     ),
     Operation(
         name="getLicence",

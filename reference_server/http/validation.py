@@ -19,7 +19,7 @@ PATH: Final = "/v1/validate"
 _decode: Final = msgspec.json.Decoder(ValidateRequest).decode
 
 
-def decided(service: Service, request: ValidateRequest) -> Decision:
+async def decided(service: Service, request: ValidateRequest) -> Decision:
     """The decision for a key or a token, at one reading of the clock. Raises BadRequest."""
     now = service.ticks()
     if request.token is not None:
@@ -41,7 +41,7 @@ async def validate(service: Service, scope: Scope, receive: Receive, send: Send)
     """Serve one ``POST /v1/validate``."""
     try:
         wire.check_media_type(scope)
-        decision = decided(service, wire.decoded(_decode, await wire.body_of(receive)))
+        decision = await service.decided(service, wire.decoded(_decode, await wire.body_of(receive)))
         body = wire.encode(
             ValidateAnswer(
                 valid=decision.valid,

@@ -89,16 +89,31 @@ def check_media_type(scope: Scope) -> None:
 def decoded(decode: Callable[[bytes], T], body: bytes) -> T:
     """The request in a body, strictly: no unknown or duplicate members, no control characters. Raises BadRequest."""
     try:
-        request = decode(body)
+        try:
+            request = decode(body)
+        except msgspec.ValidationError:
+            if b"." not in body and b"e" not in body.lower():
+                raise
+            request = decode(_with_integers(body))
     except msgspec.ValidationError as error:
         raise BadRequest("invalid-request", 422, f"{error}.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise BadRequest("malformed-json", 400) from error
     if not _plainly_unique(body):
         _refuse_duplicates(body)
     if b"\\" in body and any(_ends_with_newline(getattr(request, name)) for name in request.__struct_fields__):  # type: ignore[attr-defined]
         raise BadRequest("invalid-request", 422, "Text must not hold control characters.")
     return request
+
+
+def _with_integers(body: bytes) -> bytes:
+    """The same, with ``2.0`` and ``2e0`` written as ``2``: to JSON Schema they are one integer."""
+
+    def integral(text: str) -> float:
+        value = float(text)
+        return int(value) if value.is_integer() else value
+
+    return json.dumps(json.loads(body, parse_float=integral)).encode()
 
 
 def _plainly_unique(body: bytes) -> bool:

@@ -66,6 +66,7 @@ def _upgrade(connection: Any) -> None:
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError
+    from sqlalchemy.exc import DBAPIError
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
@@ -74,6 +75,8 @@ def _upgrade(connection: Any) -> None:
     try:
         command.upgrade(config, "head")
         connection.commit()
+    except DBAPIError as error:  # to the caller the driver's own error says more
+        raise error.orig or error from error
     except CommandError as error:
         message = (
             f"the database was made by another version of this server ({error}); start that one, or use a new --db"

@@ -22,10 +22,12 @@ T = TypeVar("T")
 BUSY_MS: Final = 2000
 """How long a statement waits for somebody else's lock."""
 
+_WRITABLE: Final = "it is read-only for this user; make the file and its folder writable, or use another --db"
 _WAYS_OUT: Final = (
     ("locked", "another process holds it; stop that one, or use another --db"),
-    ("readonly", "it is read-only for this user; make the file and its folder writable, or use another --db"),
-    ("read-only", "it is read-only for this user; make the file and its folder writable, or use another --db"),
+    ("readonly", _WRITABLE),
+    ("read-only", _WRITABLE),
+    ("permi", _WRITABLE),
     ("not a database", "it is some other file; give the path of a new one with --db"),
     ("unable to open", "its folder must exist and be writable, and the path must not be a folder"),
     ("full", "free some space on that disk, or use another --db"),

@@ -30,7 +30,9 @@ def test_audit_of_a_whole_life(licensing_story: Story, trouble: Trouble) -> None
     story.call("vendor", "audit_log")
     licence = story.fresh_licence(seats=2)
     for client, verb, asked in LIFE:
-        troubled(story, trouble, client, verb, licence, **asked)
+        # A kill costs a live target a second or more: two of them are enough, the first and the last change.
+        met = trouble if trouble is not Trouble.KILLED or verb in {"renew", "revoke"} else Trouble.CALM
+        troubled(story, met, client, verb, licence, **asked)
         insist(story, client, verb, licence, **asked)
     story.call("vendor", "audit_log")
 
@@ -55,9 +57,9 @@ def test_audit_chain(licensing_story: Story, trouble: Trouble) -> None:
     """The trail's hash chain can be recomputed from what the trail shows, across a restart too."""
     story = licensing_story
     story.call("vendor", "audit_log")
-    for _ in range(3):
+    for met in (Trouble.CALM, trouble):
         licence = story.fresh_licence()
-        troubled(story, trouble, "vendor", "revoke", licence)
+        troubled(story, met, "vendor", "revoke", licence)
         story.call("vendor", "audit_log")
 
 

@@ -43,6 +43,20 @@ def test_seats_contended(licensing_story: Story, trouble: Trouble) -> None:
         story.settle()
 
 
+@pytest.mark.licensing(tries=("SEA-002",), needs=(Cap.ISSUE, Cap.SEATS))
+@pytest.mark.parametrize("trouble", [Trouble.CALM, Trouble.KILLED])
+def test_seats_are_all_given(licensing_story: Story, trouble: Trouble) -> None:
+    """As many devices get a seat as there are seats, one after the other."""
+    story = licensing_story
+    for seats in (2, 3):
+        licence = story.fresh_licence(seats=seats)
+        for device in story.devices[:seats]:
+            story.call(device, "activate", licence)
+        if trouble is Trouble.KILLED and seats == len(story.devices) - 1:
+            story.needs(Cap.RESTART)
+            story.crash()
+
+
 @pytest.mark.licensing(tries=("SEA-004",), needs=(Cap.ISSUE, Cap.SEATS))
 @every_trouble
 def test_seats_released(licensing_story: Story, trouble: Trouble) -> None:
@@ -56,8 +70,6 @@ def test_seats_released(licensing_story: Story, trouble: Trouble) -> None:
     story.call("phone", "activate", licence)
     story.call("tablet", "activate", licence)
     story.call("phone", "release", licence)
-    story.call("tablet", "activate", licence)  # a seat that only the phone's release can have freed
-    story.call("tablet", "release", licence)
     story.contend("activate", licence)
     story.settle()
 

@@ -15,11 +15,12 @@ from typing import Any
 from histories import CONTRACT
 
 from licensing_harness.checkers.chain import ORIGIN, chain_hash
-from licensing_harness.history import Operation, StoryHistory
-from licensing_harness.vocabulary import Outcome
+from licensing_harness.history import Fault, Operation, StoryHistory
+from licensing_harness.vocabulary import FaultKind, Outcome
 
 LEASE = CONTRACT.lease or 0.0
 START = 1_000_000.0
+DOWN = 0.3
 ISSUE = {"plan": "standard", "features": ["base"]}
 
 
@@ -34,7 +35,8 @@ class Call:
     there: float
     back: float
     fate: str = "ok"
-    """``ok``, ``answer lost``, ``request lost``, ``late`` (works long after the client gave up)."""
+    """``ok``; ``answer cut`` and ``request cut`` by a fault that is in the history; ``answer lost``,
+    ``request lost`` and ``late`` (works long after the client gave up) by nobody knows what."""
     late: float = 0.0
     duration: float = 1.0
     drift: float = 0.0
@@ -126,8 +128,15 @@ class Server:
         return True, "", {"lease_until": now + LEASE, "server_time": now}
 
 
-def play(calls: list[Call], *, seats: int, term: float = 5.0, flaws: frozenset[str] = frozenset()) -> StoryHistory:
-    """The history of these calls, as their clients saw it."""
+def play(
+    calls: list[Call],
+    *,
+    seats: int,
+    term: float = 5.0,
+    flaws: frozenset[str] = frozenset(),
+    kills: tuple[float, ...] = (),
+) -> StoryHistory:
+    """The history of these calls, as their clients saw it; at each of ``kills`` the server dies for DOWN seconds."""
     story = StoryHistory(story="s1", world="simulated", scenario="model", complete=True)
     server = Server(seats=seats, term=term, flaws=flaws)
     free: dict[str, float] = {}
@@ -137,7 +146,7 @@ def play(calls: list[Call], *, seats: int, term: float = 5.0, flaws: frozenset[s
         begin = free.get(call.client, 0.0) + call.wait
         end = free[call.client] = begin + call.there + call.back
         sent.append((begin, order, call))
-        if call.verb == "issue" and call.fate == "ok":
+        if call.verb == "issue" and call.fate == "ok" and not any(begin <= at + DOWN and at < end for at in kills):
             known[call.licence] = min(end, known.get(call.licence, end))
     # A call for a licence that was not yet acknowledged is left out, as in any story.
     sent = sorted(
@@ -146,15 +155,33 @@ def play(calls: list[Call], *, seats: int, term: float = 5.0, flaws: frozenset[s
     )
     heap: list[tuple[float, int, Call]] = []
     answers: dict[int, tuple[bool, str, dict[str, Any]]] = {}
-    for n, (begin, _, call) in enumerate(sent, start=1):
-        if call.fate != "request lost":
-            heapq.heappush(heap, (begin + call.there + (call.late if call.fate == "late" else 0.0), n, call))
+    for number, at in enumerate(kills):
+        n = 10 * sum(1 for begin, *_ in sent if begin <= at) + 5 + number % 4
+        settled = {"settled": True}
+        story.faults.append(
+            Fault(
+                n=n, story="s1", fault=FaultKind.CRASH, begin=at, end=at + DOWN, where="target", met=1, detail=settled
+            )
+        )
+    for number, (begin, _, call) in enumerate(sent, start=1):
+        works = begin + call.there + (call.late if call.fate == "late" else 0.0)
+        dead = any(begin <= at < works or at <= begin <= at + DOWN for at in kills)
+        if call.fate not in ("request lost", "request cut") and not dead:
+            heapq.heappush(heap, (works, 10 * number, call))
+        if call.fate in ("request cut", "answer cut") and not any(begin <= at + DOWN for at in kills):
+            kind = FaultKind.CUT_REQUEST if call.fate == "request cut" else FaultKind.CUT_ANSWER
+            over = begin + call.there + call.back / 2
+            fault = Fault(n=10 * number - 1, story="s1", fault=kind, begin=begin, end=over, where=call.client, met=1)
+            story.faults.append(fault)
     while heap:
         time, n, call = heapq.heappop(heap)
         answers[n] = server.answer(call, f"key-{call.licence}", 0, START + time + call.drift)
-    for n, (begin, _, call) in enumerate(sent, start=1):
+    for number, (begin, _, call) in enumerate(sent, start=1):
+        n = 10 * number
         accepted, reason, stated = answers.get(n, (False, "", {}))
-        end = begin + call.there + call.back if call.fate == "ok" else None
+        answered = begin + call.there + call.back
+        killed = any(begin <= at < answered or at <= begin <= at + DOWN for at in kills)
+        end = answered if call.fate == "ok" and not killed else None
         asked: dict[str, Any] = {}
         if call.verb == "issue":
             asked = {**ISSUE, "seats": seats, "duration": term, "idempotency_key": f"key-{call.licence}"}

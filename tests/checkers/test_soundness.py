@@ -14,6 +14,7 @@ from licensing_harness.checkers.judge import ALL_PROMISES, judge_story
 from licensing_harness.entropy import stream
 
 TICK = 0.05
+TROUBLES = ["answer lost", "request lost", "answer cut", "request cut", "late"]
 VENDOR = ["issue", "renew", "suspend", "reinstate", "revoke", "validate", "audit_log", "renew", "suspend", "reinstate"]
 PATIENT = [verb for verb in VENDOR if verb != "revoke"]
 DEVICE = ["validate", "activate", "activate", "heartbeat", "heartbeat", "release", "audit_log"]
@@ -28,7 +29,7 @@ def a_call(draw: st.DrawFn) -> Call:
         wait=draw(st.integers(0, 30)) * TICK,
         there=draw(st.integers(1, 8)) * TICK,
         back=draw(st.integers(0, 8)) * TICK,
-        fate=draw(st.sampled_from(["ok", "ok", "ok", "ok", "answer lost", "request lost", "late"])),
+        fate=draw(st.sampled_from(["ok", "ok", "ok", "ok", *TROUBLES])),
         late=draw(st.integers(1, 90)) * TICK,
         duration=draw(st.integers(1, 60)) * TICK,
         drift=draw(st.sampled_from([0.0, 0.0, -0.02, 0.02])),
@@ -45,14 +46,19 @@ def plans(draw: st.DrawFn) -> list[Call]:
 
 
 @settings(max_examples=200, deadline=None)
-@given(plans(), st.integers(1, 2), st.sampled_from([1.0, 3.0, 50.0]))
-def test_a_right_server_breaks_no_promise(plan: list[Call], seats: int, term: float) -> None:
-    """Lost requests, lost answers, requests that arrive late, and clocks off by the tolerance accuse nobody."""
-    story = play(plan, seats=seats, term=term)
+@given(plans(), st.integers(1, 2), st.sampled_from([1.0, 3.0, 50.0]), st.sets(st.integers(8, 400), max_size=2))
+def test_a_right_server_breaks_no_promise(plan: list[Call], seats: int, term: float, kills: set[int]) -> None:
+    """Lost requests and answers, late requests, kills, and clocks off by the tolerance accuse nobody."""
+    story = play(plan, seats=seats, term=term, kills=tuple(tick * TICK for tick in sorted(kills)))
 
     judgement = judge_story(story, CONTRACT, EVERYTHING)
 
     assert judgement.violations == ()
+
+
+def random_kills(seed: int) -> tuple[float, ...]:
+    draw = stream(seed, "kills")
+    return tuple(sorted(draw.randint(8, 400) * TICK for _ in range(seed % 3)))
 
 
 def random_plan(seed: int) -> list[Call]:
@@ -72,7 +78,7 @@ def random_plan(seed: int) -> list[Call]:
                 wait=draw.randint(0, 14) * TICK,
                 there=draw.randint(1, 8) * TICK,
                 back=draw.randint(0, 8) * TICK,
-                fate=draw.choice(["ok"] * (30 if seed % 2 else 8) + ["answer lost", "request lost", "late"]),
+                fate=draw.choice(["ok"] * (30 if seed % 2 else 8) + TROUBLES),
                 late=draw.randint(1, 90) * TICK,
                 duration=draw.randint(1, 60) * TICK,
                 drift=draw.choice([0.0, 0.0, -0.02, 0.02]),
@@ -95,8 +101,10 @@ def broken_by(flaws: frozenset[str], seeds: range, promise: str) -> set[str]:
 def test_a_right_server_is_not_accused_by_random_plans() -> None:
     """No false alarm, and every promise about it had its occasions."""
     occasions: set[str] = set()
-    for seed in range(300):
-        story = play(random_plan(seed), seats=1 + seed % 2, term=(50.0, 1.0, 3.0)[seed // 3 % 3])
+    for seed in range(600):
+        story = play(
+            random_plan(seed), seats=1 + seed % 2, term=(50.0, 1.0, 3.0)[seed // 3 % 3], kills=random_kills(seed)
+        )
         judgement = judge_story(story, CONTRACT, EVERYTHING)
 
         assert judgement.violations == (), seed

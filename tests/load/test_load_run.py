@@ -13,7 +13,7 @@ from urllib.request import Request, urlopen
 
 import msgspec
 import pytest
-from toy import SECRET, Toy, ToyAdapter, serving
+from checkin_toy import SECRET, Toy, ToyAdapter, serving
 
 from licensing_harness.checkers.judge import judge_story
 from licensing_harness.clock import RealClock
@@ -59,7 +59,7 @@ class BuggyAdapter(ToyAdapter):
 
 
 def _run(
-    url: str, directory: Path, adapter: str = "toy:ToyAdapter", *, seconds: float = 2.0, **options: Any
+    url: str, directory: Path, adapter: str = "checkin_toy:ToyAdapter", *, seconds: float = 2.0, **options: Any
 ) -> LoadOutcome:
     return run_profile("checkin", url, adapter, directory, users=12, seconds=seconds, env=SECRETS, **options)
 
@@ -235,9 +235,9 @@ def test_without_the_extra_nothing_is_run(tmp_path: Path, monkeypatch: pytest.Mo
         ({"url": "http://127.0.0.1:1"}, TargetNotReady, "nothing answers"),
         ({"url": "http://192.0.2.1"}, GuardRefused, "allow-host 192"),
         ({"url": "licences"}, UsageError, "is no URL"),
-        ({"adapter_name": "toy:Nobody"}, UsageError, "Nobody"),
-        ({"adapter_name": "toy"}, UsageError, "module:Class"),
-        ({"adapter_name": "toy:Toy"}, UsageError, "not a subclass"),
+        ({"adapter_name": "checkin_toy:Nobody"}, UsageError, "Nobody"),
+        ({"adapter_name": "checkin_toy"}, UsageError, "module:Class"),
+        ({"adapter_name": "checkin_toy:Toy"}, UsageError, "not a subclass"),
         ({"profile": "stampede"}, UsageError, "choose from checkin"),
         ({"users": 0}, UsageError, "1 or more"),
         ({"env": {}}, UsageError, "LICENSING_SECRET_TOKEN"),
@@ -250,7 +250,7 @@ def test_bad_input_is_one_clear_line(
     """Each mistake is refused before a user is started, by the right error, with the way out."""
     given = {
         "profile": "checkin",
-        "adapter_name": "toy:ToyAdapter",
+        "adapter_name": "checkin_toy:ToyAdapter",
         "directory": tmp_path,
         "users": 2,
         "seconds": 1,
@@ -267,7 +267,7 @@ def test_bad_input_is_one_clear_line(
 def test_a_terminated_run_still_reports(tmp_path: Path) -> None:
     """SIGTERM ends the users, and history and result are written: exit 2."""
     environment = {**os.environ, "LICENSING_SECRET_TOKEN": SECRET, "PYTHONPATH": str(Path(__file__).parent)}
-    command = [sys.executable, "-m", "licensing_harness.load", "--adapter", "toy:ToyAdapter"]
+    command = [sys.executable, "-m", "licensing_harness.load", "--adapter", "checkin_toy:ToyAdapter"]
     command += ["--report", str(tmp_path), "--seconds", "60", "--users", "6", "--secrets-from-env"]
     toy = Toy()
     with (
@@ -290,7 +290,7 @@ def test_a_terminated_run_still_reports(tmp_path: Path) -> None:
 def test_a_killed_run_leaves_a_history_that_can_be_judged(tmp_path: Path) -> None:
     """What was sent and never answered is read back as unknown."""
     environment = {**os.environ, "LICENSING_SECRET_TOKEN": SECRET, "PYTHONPATH": str(Path(__file__).parent)}
-    command = [sys.executable, "-m", "licensing_harness.load", "--adapter", "toy:ToyAdapter"]
+    command = [sys.executable, "-m", "licensing_harness.load", "--adapter", "checkin_toy:ToyAdapter"]
     command += ["--report", str(tmp_path), "--seconds", "60", "--users", "6", "--secrets-from-env"]
     toy = Toy()
     with (

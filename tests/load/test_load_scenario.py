@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy import SECRET, Toy, serving
+from checkin_toy import SECRET, Toy, serving
 
 from licensing_harness.rows import Row, Rows
 from licensing_harness.suite import scenarios
@@ -24,7 +24,7 @@ def _gate(toy: Toy, directory: Path) -> tuple[int, dict[str, Any], str]:
             [
                 *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
                 *(f"--rootdir={scenarios().parent}", "--licensing-depth=smoke", f"--licensing-report={directory}"),
-                *(f"--licensing-target={url}", "--licensing-adapter=toy:ToyAdapter"),
+                *(f"--licensing-target={url}", "--licensing-adapter=checkin_toy:ToyAdapter"),
                 str(scenarios() / "load"),
             ],
             cwd=directory,

@@ -96,7 +96,7 @@ def postgresql(postgresql_server: str, request: pytest.FixtureRequest) -> Postgr
     """A new database on that server."""
     name = f"t{abs(hash(request.node.nodeid))}"
     with psycopg.connect(f"{postgresql_server}/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]  # a name can't be a parameter
+        connection.execute(f"CREATE DATABASE {name}")
     return PostgresqlDatabase(f"{postgresql_server}/{name}")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import sqlalchemy
+
 from reference_server.composition import simulated
 from reference_server.http.app import LicensingApp
 from reference_server.keys import make_pem

@@ -38,7 +38,7 @@ def test_the_seats_race_is_no_race_one_after_the_other(disk: Disk, clock: Hand) 
 
 def test_an_unknown_defect_is_named_with_those_there_are() -> None:
     """A misspelt name must not give a sound server."""
-    with pytest.raises(StartError, match="no defect 'seat-race'.*seats-race"):
+    with pytest.raises(StartError, match=r"no defect 'seat-race'.*seats-race"):
         find("seat-race")
 
 
@@ -56,7 +56,7 @@ def test_every_defect_says_what_it_breaks() -> None:
 def test_a_simulated_server_takes_no_unknown_options(disk: Disk, clock: Hand, options: dict[str, str]) -> None:
     """Nor numbers that make no sense."""
     with pytest.raises(StartError):
-        simulated(clock, lambda size: bytes(size), b"", disk, **options)
+        simulated(clock, bytes, b"", disk, **options)
 
 
 def test_terms_are_kept_in_milliseconds_and_seconds() -> None:

@@ -54,9 +54,10 @@ def ask(
     return DECISIONS[type(command)](overlay, command, now, TERMS)
 
 
-def on(kind: type[commands.Command], **more: Any) -> commands.Command:
+def on(kind: Any, **more: Any) -> commands.Command:
     """A command about the licence."""
-    return kind(actor="tok_a", licence_id="lic_a", **more)
+    made: commands.Command = kind(actor="tok_a", licence_id="lic_a", **more)
+    return made
 
 
 RENEW = on(commands.Renew, duration=5_000)
@@ -109,7 +110,7 @@ def test_renew_counts_from_now_and_changes_nothing_else(licence: LicenceState) -
 @pytest.mark.parametrize("command", [RENEW, SUSPEND, REINSTATE, REVOKE], ids=lambda each: type(each).__name__)
 def test_a_revoked_licence_never_changes_again(command: commands.Command) -> None:
     """Not by renewal, reinstatement, suspension or a second revocation."""
-    with pytest.raises(Conflict, match="^revoked$"):
+    with pytest.raises(Conflict, match=r"^revoked$"):
         ask(command, licence=REVOKED)
 
 
@@ -117,9 +118,9 @@ def test_suspension_is_set_once_and_lifted_once() -> None:
     """A second suspension and a second reinstatement are conflicts."""
     assert ask(SUSPEND).licence == SUSPENDED
     assert ask(REINSTATE, licence=SUSPENDED).licence == LICENCE
-    with pytest.raises(Conflict, match="^suspended$"):
+    with pytest.raises(Conflict, match=r"^suspended$"):
         ask(SUSPEND, licence=SUSPENDED)
-    with pytest.raises(Conflict, match="^not-suspended$"):
+    with pytest.raises(Conflict, match=r"^not-suspended$"):
         ask(REINSTATE)
 
 
@@ -135,7 +136,7 @@ def test_revocation_ends_an_active_or_suspended_licence() -> None:
 )
 def test_there_is_no_command_for_a_licence_that_is_not(command: commands.Command) -> None:
     """It is missing, and said so."""
-    with pytest.raises(Missing, match="^unknown-licence$"):
+    with pytest.raises(Missing, match=r"^unknown-licence$"):
         ask(command, licence=None)
 
 
@@ -151,7 +152,7 @@ def test_a_seat_is_given_while_one_is_free() -> None:
 
 def test_no_seat_is_given_when_all_are_taken() -> None:
     """Two seats, two other holders."""
-    with pytest.raises(Conflict, match="^no-free-seat$"):
+    with pytest.raises(Conflict, match=r"^no-free-seat$"):
         ask(ACTIVATE, leases={"phone": NOW + 1, "tablet": NOW + 1})
 
 
@@ -163,9 +164,9 @@ def test_a_lease_is_over_at_the_millisecond_it_names() -> None:
     seat = ask(other, leases=leases).seat
     assert seat is not None
     assert seat.taken == 2
-    with pytest.raises(Conflict, match="^no-such-seat$"):
+    with pytest.raises(Conflict, match=r"^no-such-seat$"):
         ask(HEARTBEAT, leases=leases)
-    with pytest.raises(Conflict, match="^no-free-seat$"):
+    with pytest.raises(Conflict, match=r"^no-free-seat$"):
         ask(other, leases=leases, now=NOW - 1)
 
 
@@ -181,19 +182,17 @@ def test_a_heartbeat_keeps_the_seat() -> None:
     ("licence", "now", "code"),
     [(REVOKED, NOW, "revoked"), (SUSPENDED, NOW, "suspended"), (LICENCE, NOW + 1_000, "expired")],
 )
-def test_seats_need_a_licence_in_force_but_can_always_be_given_back(
-    licence: LicenceState, now: int, code: str
-) -> None:
+def test_seats_need_a_licence_in_force_but_can_always_be_given_back(licence: LicenceState, now: int, code: str) -> None:
     """Activate and heartbeat are forbidden, release is not."""
     leases = {"laptop": now + 1}
     for command in (ACTIVATE, HEARTBEAT):
-        with pytest.raises(Forbidden, match=f"^{code}$"):
+        with pytest.raises(Forbidden, match=rf"^{code}$"):
             ask(command, licence=licence, leases=leases, now=now)
     seat = ask(RELEASE, licence=licence, leases=leases, now=now).seat
 
     assert seat is not None
     assert (seat.until, seat.taken) == (None, 0)
-    with pytest.raises(Conflict, match="^no-such-seat$"):
+    with pytest.raises(Conflict, match=r"^no-such-seat$"):
         ask(RELEASE, licence=licence, leases={"laptop": now}, now=now)
 
 
@@ -204,9 +203,9 @@ def test_the_last_api_token_stays() -> None:
     command = commands.RevokeApiToken(actor="tok_1", token_id="tok_2")
 
     assert ask(command, tokens=(one, two)).api_token == replace(two, revoked_at=NOW)
-    with pytest.raises(Missing, match="^unknown-api-token$"):
+    with pytest.raises(Missing, match=r"^unknown-api-token$"):
         ask(command, tokens=(one, gone))
-    with pytest.raises(Conflict, match="^last-api-token$"):
+    with pytest.raises(Conflict, match=r"^last-api-token$"):
         ask(replace(command, token_id="tok_1"), tokens=(one, gone))
 
 

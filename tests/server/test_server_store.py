@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,10 @@ from server_inside import Database, SqliteDatabase, run
 from reference_server.errors import StartError, StoreError
 from reference_server.store import migrations, schema
 from reference_server.store.adapter import Store
+from reference_server.store.compile import document, insert
 from reference_server.store.rows import Rows
 from reference_server.store.sqlite import SqliteStore
-from reference_server.store.statements import insert
+from reference_server.store.statements import COMPILED
 from reference_server.store.tables import ANSWERS, API_TOKENS, EVENTS, LEASES, LICENCES, METADATA, SETTINGS
 
 FIRST = Rows(
@@ -72,7 +75,7 @@ def write_with_core(connection: sqlalchemy.Connection, rows: Rows) -> None:
         given: Sequence[tuple[Any, ...]] = getattr(rows, name)
         names = [column.name for column in table.columns]
         if given:
-            statement = insert(table, connection.dialect, upsert=name not in {"events", "answers"})
+            statement = insert(table, connection.dialect, upsert=name != "events")
             connection.execute(statement, [dict(zip(names, row, strict=True)) for row in given])
 
 
@@ -143,7 +146,7 @@ def test_head_is_the_newest_migration() -> None:
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     config.set_main_option("path_separator", "os")
 
-    assert [schema.HEAD] == ScriptDirectory.from_config(config).get_heads()
+    assert ScriptDirectory.from_config(config).get_heads() == [schema.HEAD]
 
 
 def test_a_database_of_a_newer_server_is_refused(database: Database) -> None:
@@ -159,7 +162,7 @@ def test_a_database_of_a_newer_server_is_refused(database: Database) -> None:
     run(opened())
     with database.engine().begin() as connection:
         connection.execute(sqlalchemy.text("UPDATE alembic_version SET version_num = 'r9999'"))
-    with pytest.raises(StartError, match="another version of this server"):
+    with pytest.raises(StartError, match=r"another version of this server"):
         run(opened())
 
 
@@ -169,7 +172,7 @@ def test_a_second_server_on_the_same_database_is_refused(database: Database) -> 
     async def body() -> None:
         first, second = database.store(), database.store()
         await first.open()
-        with pytest.raises(StartError, match="in use by another server"):
+        with pytest.raises(StartError, match=r"in use by another server"):
             await second.open()
         await first.close()
         third = database.store()
@@ -246,7 +249,7 @@ def test_a_database_locked_by_somebody_else_is_named(tmp_path: Path) -> None:
         other = sqlite3.connect(tmp_path / "licences.db", isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         try:
-            with pytest.raises(StartError, match="locked.*another process holds it"):
+            with pytest.raises(StartError, match=r"locked.*another process holds it"):
                 await SqliteDatabase(tmp_path / "licences.db").store().open()
         finally:
             other.close()
@@ -264,7 +267,7 @@ def test_a_full_disk_refuses_a_batch_and_keeps_what_was(tmp_path: Path) -> None:
         (pages,) = store._writing.execute("PRAGMA page_count").fetchone()
         store._writing.execute(f"PRAGMA max_page_count = {pages}")
         large = Rows(answers=[("actor", "key", b"", bytes(1_000_000), 1)])
-        with pytest.raises(StoreError, match="full"):
+        with pytest.raises(StoreError, match=r"full"):
             await store.commit(store.statements.write, large)
         store._writing.execute("PRAGMA max_page_count = 1000000")
         await store.commit(store.statements.write, large)
@@ -272,3 +275,16 @@ def test_a_full_disk_refuses_a_batch_and_keeps_what_was(tmp_path: Path) -> None:
         await store.close()
 
     run(body())
+
+
+def test_the_compiled_file_is_what_core_compiles() -> None:
+    """Whoever changes a table or a statement writes the file anew: ``python -m reference_server.store.compile``."""
+    assert COMPILED.read_text(encoding="utf-8") == document()
+
+
+def test_serving_does_not_import_sqlalchemy() -> None:
+    """A start on a database that is up to date needs neither SQLAlchemy nor Alembic."""
+    code = "import sys, reference_server.__main__, reference_server.store.sqlite; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert not {"sqlalchemy", "alembic"} & set(done.stdout.split())

@@ -17,6 +17,7 @@ from reference_server.errors import Conflict, Draining, Overloaded, StoreError
 from reference_server.http.shapes import LicenceAnswer, SeatAnswer
 from reference_server.projection import Book, load
 from reference_server.rules.commands import Activate, Command, Idempotency, Issue, Release, Revoke
+from reference_server.rules.dispatch import DECISIONS
 from reference_server.rules.states import Terms
 from reference_server.service import Service
 from reference_server.store.adapter import GivenStore
@@ -144,20 +145,18 @@ def test_after_a_failed_commit_the_store_says_what_is_true(disk: Disk, clock: Ha
     run(body())
 
 
-def test_a_bug_in_one_decision_hurts_one_command(
-    disk: Disk, clock: Hand, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_bug_in_one_decision_hurts_one_command(disk: Disk, clock: Hand, caplog: pytest.LogCaptureFixture) -> None:
     """Its caller gets the error, the others of the batch their answers."""
 
     async def body() -> None:
-        sound = composition.DECISIONS[Issue]
+        sound = DECISIONS[Issue]
 
         def broken(view: Any, command: Issue, now: int, terms: Terms) -> Any:
             if command.licence_id == "lic_2":
                 raise ZeroDivisionError
             return sound(view, command, now, terms)
 
-        async with serving(disk, clock, decide={**composition.DECISIONS, Issue: broken}) as service:
+        async with serving(disk, clock, decide={**DECISIONS, Issue: broken}) as service:
             answers = await all_of(service, issue(1), issue(2), issue(3))
             assert [type(each) for each in answers] == [LicenceAnswer, ZeroDivisionError, LicenceAnswer]
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from toy_target import TOY, ToyAdapter, world
+from toy import TOY, ToyAdapter, world
 
 from licensing_harness import Adapter, Allowed, Cap, Grant, HarnessError, NotRun
 from licensing_harness.errors import GuardRefused, TargetNotReady, UsageError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toy_target import world
+from toy import world
 
 from licensing_harness.history import StoryHistory
 from licensing_harness.target.reference import ReferenceAdapter, simulated

@@ -6,7 +6,7 @@ import builtins
 from typing import Any
 
 import pytest
-from toy_target import TOY, plain_app, world
+from toy import TOY, plain_app, world
 
 from licensing_harness import NotRun
 from licensing_harness.errors import UsageError
@@ -28,13 +28,13 @@ def test_a_target_has_options() -> None:
     ("text", "message"),
     [
         ("http://localhost", "no simulated target; give asgi:module:factory"),
-        ("asgi:toy_target", "names no factory; give asgi:module:factory"),
+        ("asgi:toy", "names no factory; give asgi:module:factory"),
         ("asgi::simulated", "names no factory"),
-        ("asgi:toy_target:not there", "names no factory"),
+        ("asgi:toy:not there", "names no factory"),
         (TOY + "?race", "the options can't be read"),
         ("asgi:no_such_module.app:make", "there is no module 'no_such_module'; install it"),
-        ("asgi:toy_target:nothing", "the module toy_target has no factory 'nothing'"),
-        ("asgi:toy_target:DDL", "has no factory 'DDL'"),
+        ("asgi:toy:nothing", "the module toy has no factory 'nothing'"),
+        ("asgi:toy:DDL", "has no factory 'DDL'"),
     ],
 )
 def test_what_is_off_is_said_at_once(text: str, message: str) -> None:
@@ -47,12 +47,9 @@ def test_what_is_off_is_said_at_once(text: str, message: str) -> None:
     ("text", "message"),
     [
         (TOY + "?nonsense=1", "the factory refused its options: no option 'nonsense'"),
-        ("asgi:toy_target:wrong_arguments", r"can't be called as wrong_arguments\(clock, entropy, keys, store\)"),
-        (
-            "asgi:toy_target:makes_nothing?x=1",
-            r"can't be called as makes_nothing\(clock, entropy, keys, store, x=...\)",
-        ),
-        ("asgi:toy_target:makes_nothing", "made NoneType, which is no ASGI application"),
+        ("asgi:toy:wrong_arguments", r"can't be called as wrong_arguments\(clock, entropy, keys, store\)"),
+        ("asgi:toy:makes_nothing?x=1", r"can't be called as makes_nothing\(clock, entropy, keys, store, x=...\)"),
+        ("asgi:toy:makes_nothing", "made NoneType, which is no ASGI application"),
     ],
 )
 def test_a_factory_that_does_not_fit_is_a_usage_error(text: str, message: str) -> None:
@@ -64,7 +61,7 @@ def test_a_factory_that_does_not_fit_is_a_usage_error(text: str, message: str) -
 def test_a_plain_application_can_not_be_simulated() -> None:
     """NotRun says why, and what to do."""
     with pytest.raises(NotRun, match="brings its own clock and store"):
-        world("asgi:toy_target:plain_app").story(scenario="s")
+        world("asgi:toy:plain_app").story(scenario="s")
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

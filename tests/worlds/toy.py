@@ -38,7 +38,7 @@ from licensing_harness.target.adapter import Http
 from licensing_harness.worlds.simulated import SimulatedWorld
 from licensing_harness.worlds.story import Setting
 
-TOY = "asgi:toy_target:simulated"
+TOY = "asgi:toy:simulated"
 
 DDL = """
 CREATE TABLE licence (id TEXT PRIMARY KEY, request TEXT UNIQUE, seats INTEGER, revoked INTEGER);

@@ -249,9 +249,11 @@ def _main(arguments: list[str]) -> int:
     except NotRun as reason:
         return _fail(f"not run: {reason}", Exit.UNDECIDED)
     except typer.TyperException as error:
-        if not error.format_message():  # no command at all: the help was shown
+        said = error.format_message()
+        if not said:  # no command at all: the help was shown
             return Exit.USAGE
-        return _fail(f"{error.format_message()} See: licensing-harness {_asked(arguments)}--help", Exit.USAGE)
+        stop = "" if said.endswith((".", "?")) else "."
+        return _fail(f"{said}{stop} See: licensing-harness {_asked(arguments)}--help", Exit.USAGE)
     except (typer.Abort, KeyboardInterrupt):
         return _fail("interrupted", Exit.INTERRUPTED)
     # Typer turns Ctrl-C into 130; our code for it is pytest's.

@@ -31,8 +31,8 @@ class _Family:
     """The tests of one family: how many there are, if that is known, and how they ended."""
 
     def __init__(self) -> None:
-        self.clock = RealClock()
         self.total = 0
+        self.seconds = 0.0
         self.ended = 0
         self.verdicts: Counter[Verdict] = Counter()
 
@@ -86,6 +86,7 @@ class Screen:
         """Count a verdict, and keep what no verdict explains."""
         row = getattr(report, "licensing", None)
         family = self._family(report.nodeid)
+        family.seconds += report.duration
         if row is not None and row["counts"]:
             family.verdicts[Verdict(row["verdict"])] += 1
         if report.failed and (row is None or row["own"]):
@@ -129,7 +130,7 @@ class Screen:
         for verdict in _ORDER:
             if family.verdicts[verdict]:
                 out.write(f"  {family.verdicts[verdict]} {verdict.value}", **{_COLOURS[verdict]: True})
-        out.write_line(f"  {family.clock.now():.1f} s")
+        out.write_line(f"  {family.seconds:.1f} s")
         self._spoke = self._clock.now()
 
     def _say(self, text: str) -> None:

@@ -38,15 +38,19 @@ class Licensing(Adapter):
                                     headers={**self.auth, "Idempotency-Key": spec.idempotency_key})
         if r.status_code != 201:
             return self.answer(r)
-        licence = r.json()["licence"]
-        return Grant(id=licence["id"], key=licence["key"], features=frozenset(licence["features"]))
+        said, licence = r.json(), r.json()["licence"]
+        return Grant(id=licence["id"], key=licence["key"], features=frozenset(licence["features"]),
+                     expires=seconds(licence["expires_at"]), server_time=seconds(said["server_time"]))
 
     async def validate(self, key, machine=None):
         r = await self.http.request("POST", "/v1/validate", json={"key": key})
         if r.status_code != 200:
             return self.answer(r)
         found = r.json()
-        return Allowed(frozenset(found["features"])) if found["valid"] else Denied(found["reason"])
+        if not found["valid"]:
+            return Denied(found["reason"])
+        return Allowed(frozenset(found["features"]), expires=seconds(found["expires_at"]),
+                       server_time=seconds(found["server_time"]))
 
     async def revoke(self, grant):
         return self.answer(await self.http.request(
@@ -68,6 +72,10 @@ class Licensing(Adapter):
         if r.status_code in (403, 404, 409):
             return Denied(r.json()["code"])
         raise Indeterminate(r)  # 401, 429, 5xx, a proxy's page: we do not know
+
+
+def seconds(milliseconds):
+    return None if milliseconds is None else milliseconds / 1000
 '''
 
 _TEST: Final = '''\

@@ -75,7 +75,10 @@ def toy_run(tmp_path: Path) -> Run:
         command = [sys.executable, "-m", "pytest", "--disable-plugin-autoload", "-p", "licensing_harness.plugin"]
         command += ["-p", "xdist", "-n", str(n)] if n else []
         if target:
-            command += [f"--licensing-target=asgi:toy:simulated{options}", "--licensing-adapter=toy:ToyAdapter"]
+            command += [
+                f"--licensing-target=asgi:toy_target:simulated{options}",
+                "--licensing-adapter=toy_target:ToyAdapter",
+            ]
         done = subprocess.run(
             [*command, *arguments],
             cwd=tmp_path,

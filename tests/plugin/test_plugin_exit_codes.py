@@ -84,7 +84,7 @@ def test_too_many_requests_end_with_the_guards_code(toy_run: Any, n: int) -> Non
 def test_an_adapters_bug_is_the_runs_error(toy_run: Any, tmp_path: Path, n: int) -> None:
     """An adapter that fails is no finding: exit 3, with its file and line, and pytest says error."""
     (tmp_path / "buggy.py").write_text(
-        "from toy import ToyAdapter\n"
+        "from toy_target import ToyAdapter\n"
         "class Buggy(ToyAdapter):\n"
         "    async def validate(self, key, machine=None):\n"
         "        return {}['no such']\n"
@@ -102,7 +102,7 @@ def test_an_adapters_bug_is_the_runs_error(toy_run: Any, tmp_path: Path, n: int)
 def test_an_adapter_that_claims_too_much_is_refused(toy_run: Any, tmp_path: Path, n: int) -> None:
     """A claim without a method is exit 4, in one line."""
     (tmp_path / "claims.py").write_text(
-        "from toy import ToyAdapter\n"
+        "from toy_target import ToyAdapter\n"
         "from licensing_harness import Cap\n"
         "class Claims(ToyAdapter):\n"
         "    capabilities = {*ToyAdapter.capabilities, Cap.TOKENS}\n"

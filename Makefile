@@ -29,7 +29,7 @@ $(READY): requirements/dev.txt pyproject.toml hatch_build.py
 venv: $(READY) ## .venv, with everything that is locked
 
 gate: $(READY) ## judge the reference server: exit 0 when every promise held
-	$(BIN)/licensing-harness gate $(ARGS)
+	$(BIN)/licensing-harness gate $(ARGS) -- -n $(WORKERS)
 
 test: $(READY) ## our own tests
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from licensing_harness.generate.machine import LicensingMachine as LicensingMachine
 
 EFFORT: Final[Mapping[str, Mapping[str, tuple[int, int]]]] = {
-    "simulated": {"smoke": (40, 25), "ci": (120, 30), "nightly": (4000, 40)},
+    "simulated": {"smoke": (40, 25), "ci": (80, 30), "nightly": (4000, 40)},
     "live": {"smoke": (1, 12), "ci": (4, 14), "nightly": (100, 25)},
 }
 """Generated stories and the most steps in each, by world and depth."""

@@ -95,7 +95,7 @@ def test_seats_come_back(licensing_story: Story, trouble: Trouble) -> None:
 
 
 @pytest.mark.licensing(tries=("SEA-001", "SEA-005"), needs=(Cap.ISSUE, Cap.SEATS, Cap.HEARTBEAT))
-@every_trouble
+@pytest.mark.parametrize("trouble", [Trouble.CALM, Trouble.ANSWER_LOST])
 def test_seats_kept_by_heartbeats(licensing_story: Story, trouble: Trouble) -> None:
     """Heartbeats keep a seat from others; once the lease is over a heartbeat does not bring it back."""
     story = licensing_story

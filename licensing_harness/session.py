@@ -187,6 +187,10 @@ class Session:
             raise
         except (HarnessError, PromiseBroken):
             raise
+        except (KeyboardInterrupt, pytest.exit.Exception):
+            if campaign is not None:
+                campaign.abandon()
+            raise
         except (Exception, pytest.fail.Exception):
             if campaign is not None:
                 campaign.judge()  # for the record; the body's own words stand

@@ -284,6 +284,11 @@ class Campaign:
         """What this scenario came to so far; None before its first story was judged."""
         return next(iter(self.tally.result().scenarios), None)
 
+    def abandon(self) -> None:
+        """The run was interrupted: what is open has no end."""
+        while self._open:
+            self._open.pop().abandon()
+
     def conclude(self) -> None:
         """Judge, and raise PromiseBroken, Undecided or NotRun unless what was tried was held."""
         self.judge()

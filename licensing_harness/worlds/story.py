@@ -358,6 +358,12 @@ class Story(ABC):
         self._writer.write(StoryEnded(story=self.history.story, plan=self.history.plan, not_run=self.history.not_run))
         self._closed(self.history)
 
+    def abandon(self) -> None:
+        """Let go without closing the record: the run was interrupted in this story, and it says so by having no end."""
+        if not self.closed:
+            self.closed = True
+            self._close()
+
     def __enter__(self) -> Self:
         return self
 

@@ -14,8 +14,8 @@ import pytest
 from licensing_harness import cli, run
 from licensing_harness.errors import UsageError
 
-TOY = ("--target", "asgi:toy_target:simulated", "--adapter", "toy_target:ToyAdapter")
-RACED = ("--target", "asgi:toy_target:simulated?race=1", "--adapter", "toy_target:ToyAdapter")
+TOY = ("--target", "asgi:toy:simulated", "--adapter", "toy:ToyAdapter")
+RACED = ("--target", "asgi:toy:simulated?race=1", "--adapter", "toy:ToyAdapter")
 REFERENCE = "licensing_harness.target.reference:ReferenceAdapter"
 
 
@@ -182,8 +182,8 @@ def test_doctor_shows_settings_with_sources_and_the_adapter(command: Any, tmp_pa
     assert done.code == 0, done.out + done.err
     assert ("depth", "nightly", "licensing-harness.toml:") in told
     assert ("seed", "7", "LICENSING_SEED") in told
-    assert ("target", "asgi:toy_target:simulated", "--target") in told
-    assert "adapter toy_target:ToyAdapter can: audit, idempotency, issue" in done.out
+    assert ("target", "asgi:toy:simulated", "--target") in told
+    assert "adapter toy:ToyAdapter can: audit, idempotency, issue" in done.out
     assert "live: the live world needs a URL" in done.out
     assert "admin_token (values not shown)" in done.out
     assert "hunter2" not in done.out
@@ -195,7 +195,7 @@ def test_doctor_fails_on_a_bad_adapter(command: Any, tmp_path: Path) -> None:
         "from licensing_harness import Adapter, Cap\nclass Claims(Adapter):\n    capabilities = {Cap.SEATS}\n"
     )
 
-    done = command("doctor", "--target", "asgi:toy_target:simulated", "--adapter", "claims:Claims")
+    done = command("doctor", "--target", "asgi:toy:simulated", "--adapter", "claims:Claims")
 
     assert done.code == 4
     assert "declares seats but has no activate()" in done.out

@@ -76,8 +76,8 @@ def toy_run(tmp_path: Path) -> Run:
         command += ["-p", "xdist", "-n", str(n)] if n else []
         if target:
             command += [
-                f"--licensing-target=asgi:toy_target:simulated{options}",
-                "--licensing-adapter=toy_target:ToyAdapter",
+                f"--licensing-target=asgi:toy:simulated{options}",
+                "--licensing-adapter=toy:ToyAdapter",
             ]
         done = subprocess.run(
             [*command, *arguments],

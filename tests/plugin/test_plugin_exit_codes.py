@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def test_too_many_requests_end_with_the_guards_code(toy_run: Any, n: int) -> Non
 def test_an_adapters_bug_is_the_runs_error(toy_run: Any, tmp_path: Path, n: int) -> None:
     """An adapter that fails is no finding: exit 3, with its file and line, and pytest says error."""
     (tmp_path / "buggy.py").write_text(
-        "from toy_target import ToyAdapter\n"
+        "from toy import ToyAdapter\n"
         "class Buggy(ToyAdapter):\n"
         "    async def validate(self, key, machine=None):\n"
         "        return {}['no such']\n"
@@ -102,7 +103,7 @@ def test_an_adapters_bug_is_the_runs_error(toy_run: Any, tmp_path: Path, n: int)
 def test_an_adapter_that_claims_too_much_is_refused(toy_run: Any, tmp_path: Path, n: int) -> None:
     """A claim without a method is exit 4, in one line."""
     (tmp_path / "claims.py").write_text(
-        "from toy_target import ToyAdapter\n"
+        "from toy import ToyAdapter\n"
         "from licensing_harness import Cap\n"
         "class Claims(ToyAdapter):\n"
         "    capabilities = {*ToyAdapter.capabilities, Cap.TOKENS}\n"
@@ -123,15 +124,20 @@ def test_stopping_at_the_first_broken_promise_is_still_broken(toy_run: Any, n: i
 
 @plain_and_spread
 def test_an_interrupted_run_is_2(toy_run: Any, tmp_path: Path, n: int) -> None:
-    """Ctrl-C keeps pytest's code, and what was judged before is reported."""
+    """Ctrl-C keeps pytest's code; the story it came in has no end in the history, and nobody waits for it."""
     (tmp_path / "test_stop.py").write_text(
         "import pytest\n"
         "@pytest.mark.licensing(tries=('REV-001',))\n"
         "def test_stop(licensing_story):\n"
+        "    licensing_story.fresh_licence()\n"
         "    raise KeyboardInterrupt\n"
     )
 
-    assert toy_run(n=n).code in ({2} if n == 0 else {1, 2})
+    done = toy_run(n=n)
+
+    assert done.code in ({2} if n == 0 else {1, 2}), done.text
+    kinds = [json.loads(line)["kind"] for line in (done.run / "history.jsonl").read_text().splitlines()]
+    assert (kinds.count("story"), kinds.count("end")) == (1, 0)
 
 
 def test_a_missing_path_and_a_broken_file_keep_pytests_codes(toy_run: Any, tmp_path: Path) -> None:

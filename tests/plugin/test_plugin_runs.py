@@ -22,7 +22,7 @@ def test_a_test_runs_once_in_each_world_and_says_why_it_can_not(toy_run: Any) ->
 def test_not_applicable_is_another_reason_than_not_declared(toy_run: Any, tmp_path: Path) -> None:
     """An adapter's own words for what its target does not have are the reason of the skip."""
     (tmp_path / "apart.py").write_text(
-        "from toy_target import ToyAdapter\n"
+        "from toy import ToyAdapter\n"
         "from licensing_harness import Cap\n"
         "class Apart(ToyAdapter):\n"
         "    not_applicable = {Cap.ROLLOUT: 'flags live in another product'}\n"
@@ -49,10 +49,10 @@ def test_a_required_capability_must_not_be_skipped(toy_run: Any) -> None:
         (["--licensing-only=seat"], "--licensing-only: seat is no family or promise here; families:"),
         (["--licensing-depth=deep"], "--licensing-depth: 'deep' is none of smoke, ci, nightly"),
         (["--licensing-adapter=nowhere:Toy"], "adapter: no module 'nowhere' here or on the Python path"),
-        (["--licensing-adapter=toy_target:Tin"], "adapter 'toy_target:Tin': the module toy_target has no Tin"),
-        (["--licensing-adapter=toy_target:simulated"], "not a subclass of licensing_harness.Adapter"),
-        (["--licensing-adapter=toy_target"], "adapter 'toy_target': write it as module:Class"),
-        (["--licensing-control=toy_target:ToyAdapter"], "not a subclass of licensing_harness.ControlAdapter"),
+        (["--licensing-adapter=toy:Tin"], "adapter 'toy:Tin': the module toy has no Tin"),
+        (["--licensing-adapter=toy:simulated"], "not a subclass of licensing_harness.Adapter"),
+        (["--licensing-adapter=toy"], "adapter 'toy': write it as module:Class"),
+        (["--licensing-control=toy:ToyAdapter"], "not a subclass of licensing_harness.ControlAdapter"),
         (["--licensing-no-such-thing"], "unrecognized arguments: --licensing-no-such-thing"),
         (["-o", "licensing_depth=deep"], "licensing_depth: 'deep' is none of smoke, ci, nightly"),
     ],
@@ -247,7 +247,7 @@ def test_an_adapter_of_plain_functions_is_not_run_in_the_simulated_world(toy_run
 def test_secrets_of_the_environment_are_in_no_output(toy_run: Any, tmp_path: Path) -> None:
     """A secret that a target echoes is masked on the screen and in every file of the run."""
     (tmp_path / "echo.py").write_text(
-        "from toy_target import ToyAdapter\n"
+        "from toy import ToyAdapter\n"
         "from licensing_harness import Denied\n"
         "class Echo(ToyAdapter):\n"
         "    def open(self, target):\n"

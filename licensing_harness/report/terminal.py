@@ -24,7 +24,7 @@ _STYLES: Final = {
 }
 _BAR: Final = 19
 _FINDINGS: Final = 5
-"""Findings that fit on one screen; the others are in the report."""
+"""Broken promises that fit on one screen; the others are in the report."""
 _RECORDS: Final = 4
 _NARROWEST: Final = 60
 
@@ -72,11 +72,13 @@ class _Screen:
 
     def show(self, result: RunResult, report: str) -> None:
         self._head(result)
-        broken = result.findings
-        for each in broken[:_FINDINGS]:
-            self._finding(each)
+        broken: dict[str, list[Finding]] = {}
+        for each in result.findings:
+            broken.setdefault(each.promise, []).append(each)
+        for found in list(broken.values())[:_FINDINGS]:
+            self._promise(found)
         if len(broken) > _FINDINGS:
-            self._line(f"     and {many(len(broken) - _FINDINGS, 'more finding')} in the report", "dim")
+            self._line(f"     and {many(len(broken) - _FINDINGS, 'more broken promise')} in the report", "dim")
         self._undecided(result)
         self._not_run(result)
         for text in result.errors:
@@ -114,6 +116,15 @@ class _Screen:
         if result.faults:
             told = [f"{kind} {count.get('met', 0)}/{count.get('set', 0)}" for kind, count in result.faults.items()]
             self._wrapped("  faults     ", "met/set: " + ", ".join(told), "")
+
+    def _promise(self, found: list[Finding]) -> None:
+        """One promise: its clearest finding, and where else it was broken."""
+        clearest = min(found, key=_clarity)
+        self._finding(clearest)
+        places = Counter(f"{each.scenario.partition('::')[0]} [{each.world}]" for each in found if each is not clearest)
+        if places:
+            told = ", ".join(f"{place} {count}" if count > 1 else place for place, count in places.items())
+            self._wrapped("     also in   ", f"{many(sum(places.values()), 'finding')} more: {told}", "dim")
 
     def _finding(self, each: Finding) -> None:
         line = Text(f" {self._glyphs.broken} {each.promise} ", _STYLES[Verdict.BROKEN])
@@ -164,6 +175,12 @@ class _Screen:
         if plain != text.plain:
             text.plain = plain
         self._console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def _clarity(found: Finding) -> tuple[bool, bool, int, int]:
+    """Which finding explains itself best: with its control, repeatable, with little evidence, early in its story."""
+    last = max((int(row["n"]) for row in found.evidence), default=0)
+    return not found.control, found.world != "simulated", len(found.evidence), last
 
 
 def _share(counts: Counter[Verdict], width: int) -> dict[Verdict, int]:

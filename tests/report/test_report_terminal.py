@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from conftest import Run  # type: ignore[import-not-found]
@@ -81,14 +82,28 @@ def test_colours_only_where_the_terminal_has_them(run: Run) -> None:
     assert "exit 10  not everything that was tried could be decided" in plain.getvalue()
 
 
-def test_many_findings_are_counted_not_listed(run: Run) -> None:
-    """Five of them stand on the screen, the others in the report."""
-    run.result.findings *= 8
+def test_a_promise_is_told_once_by_its_clearest_finding(run: Run) -> None:
+    """The one with its control, that repeats; where else it was broken is counted."""
+    (found,) = run.result.findings
+    elsewhere = replace(found, scenario="load/test_load.py::test_load", world="live", control=[], case="SEA-001-ffff")
+    run.result.findings = [elsewhere, elsewhere, found]
 
     text = "\n".join(screen(run.result))
 
-    assert text.count("✗ SEA-001") == 5
-    assert "and 3 more findings in the report" in text
+    assert text.count("✗ SEA-001") == 1
+    assert f"replay {found.case}" in text
+    assert "also in   2 findings more: load/test_load.py [live] 2" in text
+
+
+def test_many_broken_promises_are_counted_not_listed(run: Run) -> None:
+    """Five of them stand on the screen, the others in the report."""
+    (found,) = run.result.findings
+    run.result.findings = [replace(found, promise=f"SEA-{number:03}") for number in range(1, 9)]
+
+    text = "\n".join(screen(run.result))
+
+    assert text.count("✗ SEA-") == 5
+    assert "and 3 more broken promises in the report" in text
 
 
 def test_bar_shows_every_verdict_that_there_is(run: Run) -> None:

@@ -289,7 +289,8 @@ class Session:
             words = {"troubles": self.rows.troubles, "codes": self.rows.codes, "notes": self.run.notes}
             self.pytest.workeroutput["licensing"] = words  # type: ignore[attr-defined]
             return result
-        if self.rows.rows or self.rows.codes:
+        # An interrupted worker may have recorded a story and reported no test: what it saw is kept and judged.
+        if self.rows.rows or self.rows.codes or RunDirectory(Path(self.run.place.directory), self.run.masker).recorded:
             session.exitstatus = self._settle(session)
         return result
 

@@ -78,6 +78,11 @@ class RunDirectory:
         """Where a process writes its history; parts of several workers are put together by ``merge``."""
         return self.path / (f"history-{worker}.jsonl" if worker else "history.jsonl")
 
+    @property
+    def recorded(self) -> bool:
+        """Whether any process of the run wrote a history."""
+        return next(self.path.glob("history*.jsonl"), None) is not None
+
     def merge(self) -> list[str]:
         """Put the workers' histories together to one; returns notes on what was dropped.
 

@@ -138,6 +138,7 @@ def test_an_interrupted_run_is_2(toy_run: Any, tmp_path: Path, n: int) -> None:
     assert done.code in ({2} if n == 0 else {1, 2}), done.text
     kinds = [json.loads(line)["kind"] for line in (done.run / "history.jsonl").read_text().splitlines()]
     assert (kinds.count("story"), kinds.count("end")) == (1, 0)
+    assert (done.run / "result.json").is_file(), "what was recorded until then is judged and reported"
 
 
 def test_a_missing_path_and_a_broken_file_keep_pytests_codes(toy_run: Any, tmp_path: Path) -> None:

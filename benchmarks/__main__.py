@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from benchmarks.bench import BARS, ROWS, Row, Skipped
 
@@ -82,8 +82,8 @@ def figure(value: float | None) -> str:
 
 def show(rows: Sequence[Row], absent: Sequence[tuple[str, str]]) -> None:
     """The table, and what is not in it."""
-    console = Console(width=100)
-    table = Table("row", "value", "unit", "baseline", "ratio", "bar")
+    console = Console(width=110)
+    table = Table(Column("row", no_wrap=True), "value", "unit", "baseline", "ratio", "bar")
     for row in rows:
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
         table.add_row(row["name"], figure(row["value"]), row["unit"], figure(row["baseline"]), ratio, verdict(row))

@@ -350,9 +350,12 @@ class Run:
                 troubles.append(CleanUpIncomplete(f"the {world.name} world did not close: {error!r}"))
             self.notes += getattr(world, "notes", [])
         self._worlds.clear()
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            try:
+                writer.close()
+            except HarnessError as error:  # what was buffered found no room
+                troubles.append(error)
         return troubles
 
 

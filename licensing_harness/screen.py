@@ -107,7 +107,7 @@ class Screen:
         if self._rewrites:
             terminalreporter.rewrite("", erase=True)
         for name, family in self._families.items():
-            if family.ended != family.total:
+            if family.ended and family.ended != family.total:
                 self._over(name, family)
         for detail in self._details:
             terminalreporter.write_line(detail)

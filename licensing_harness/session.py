@@ -316,7 +316,8 @@ class Session:
         directory.make()
         notes = directory.merge()
         history = directory.history()
-        tally = judge_file(history) if history.is_file() else Tally(self._header())
+        recorded = history.is_file() and history.stat().st_size > 0
+        tally = judge_file(history) if recorded else Tally(self._header())
         for note in dict.fromkeys([*self._left_out(), *self.run.notes, *notes]):
             tally.note(note)
         return tally

@@ -88,6 +88,7 @@ class Server(uvicorn.Server):
 
 def store_of(db: str) -> Store:
     """The store that ``--db`` names. Raises StartError."""
+    db = sqlite_path(db)
     scheme, separator, _ = db.partition("://")
     if db.startswith(POSTGRESQL):
         from reference_server.store.postgresql import PostgresqlStore
@@ -101,8 +102,14 @@ def store_of(db: str) -> Store:
     return SqliteStore(Path(db))
 
 
+def sqlite_path(db: str) -> str:
+    """The path in ``sqlite:///PATH``, the form that SQLAlchemy has made usual; anything else as it is."""
+    return db.removeprefix("sqlite:///")
+
+
 def key_file(given: Path | None, db: str) -> Path:
     """Where the signing key is. Raises StartError."""
+    db = sqlite_path(db)
     if given is not None:
         return given
     if db.startswith(POSTGRESQL):

@@ -9,6 +9,7 @@ library) stays out.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import subprocess
@@ -17,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from licensing_harness.commands.planted import known_defects
 from licensing_harness.config import Config, find_ini, read_ini, resolve
 from licensing_harness.suite import scenarios
 from licensing_harness.verdict import Exit
@@ -61,15 +63,15 @@ def environment() -> dict[str, str]:
 def run(given: Mapping[str, Any], extra: list[str], *, verbose: bool) -> int:
     """Run the gate and return its exit code. Raises UsageError."""
     config = configured(given)
+    if config.defect and config.target is None:
+        known_defects([config.defect])
     command = pytest_command(config, extra, verbose=verbose)
     with subprocess.Popen(command, env=environment()) as process:  # noqa: S603 - our own interpreter
-        while True:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:
-                # The terminal has sent it to pytest too, which cleans up and reports; wait for that.
-                continue
-            finally:
-                if process.returncode is not None and process.returncode < 0:
-                    sys.stderr.write(f"ERROR: pytest was killed by signal {-process.returncode}\n")
-                    process.returncode = int(Exit.HARNESS_ERROR)
+        while process.poll() is None:
+            # The terminal sends Ctrl-C to pytest too, which cleans up and reports: wait for that.
+            with contextlib.suppress(KeyboardInterrupt):
+                process.wait()
+    if process.returncode < 0:
+        sys.stderr.write(f"ERROR: pytest was killed by signal {-process.returncode}\n")
+        return int(Exit.HARNESS_ERROR)
+    return process.returncode

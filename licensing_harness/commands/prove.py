@@ -9,14 +9,13 @@ accusation is a false alarm.
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,15 +25,14 @@ from rich.table import Table
 from licensing_harness.checkers.judge import ALL_PROMISES, judge_story
 from licensing_harness.clock import RealClock
 from licensing_harness.commands.gate import environment, pytest_command
+from licensing_harness.commands.planted import known_defects
 from licensing_harness.config import Config, resolve
 from licensing_harness.errors import HarnessError, UsageError
 from licensing_harness.history import HistoryReader
-from licensing_harness.run import HISTORY, need_server_extra
+from licensing_harness.report.text import many
+from licensing_harness.run import HISTORY
 from licensing_harness.verdict import Exit, Verdict
 from licensing_harness.vocabulary import Cap
-
-_DEFECTS: Final = "reference_server.defects"
-"""Named, not imported: the harness and the server that it judges share no code."""
 
 _SEED: Final = 20_261_125
 """Fixed, so that two runs prove the same."""
@@ -43,7 +41,28 @@ _EFFORTS: Final = {"smoke": ("smoke",), "ci": ("smoke", "ci"), "nightly": ("smok
 _WIDTH: Final = 110
 """Columns of the matrix: a narrower terminal wraps its lines, a pipe gets them whole."""
 
+_SHARE: Final = 10
+"""Seeds that one process runs: between two of them there is something to say, and memory is given back."""
+
 _JUDGED: Final = frozenset({int(Exit.HELD), int(Exit.BROKEN), int(Exit.UNDECIDED)})
+
+
+@dataclass(kw_only=True, slots=True)
+class Clean:
+    """What the sound server came to under some seeds."""
+
+    seeds: int = 0
+    accused: list[str] = field(default_factory=list)
+    """An entry for each accusation: the promise, and the scenario."""
+    held: set[str] = field(default_factory=set)
+    undecided: set[str] = field(default_factory=set)
+
+    def add(self, other: Clean) -> None:
+        """Count other seeds in; a promise that was held under some of them was tried."""
+        self.seeds += other.seeds
+        self.accused += other.accused
+        self.held |= other.held
+        self.undecided = (self.undecided | other.undecided) - self.held
 
 
 @dataclass(kw_only=True, slots=True)
@@ -63,54 +82,37 @@ def run(*, names: list[str], seeds: int, jobs: int, depth: str) -> int:
     if depth not in _EFFORTS:
         message = f"--depth {depth!r} is none of {', '.join(_EFFORTS)}"
         raise UsageError(message)
-    defects = _chosen(names)
+    defects = known_defects(names)
     console = Console(highlight=False)
     console.width = max(console.width, _WIDTH)
     state = Path.cwd() / ".licensing"
     directory = state / "prove"
     shutil.rmtree(directory, ignore_errors=True)
-    progress = _Progress(console)
+    progress = _Progress(console, seeds)
     with ThreadPoolExecutor(jobs) as pool:
         hunts = {
             name: pool.submit(_hunt, name, promise, directory, _EFFORTS[depth], progress)
             for name, promise in defects.items()
         }
-        clean = [
-            pool.submit(_clean, number, share, first, directory, progress)
-            for number, (first, share) in enumerate(_shares(seeds, jobs))
-        ]
+        clean = [pool.submit(_clean, first, share, directory, progress) for first, share in _shares(seeds, jobs)]
         proofs = [_result(hunt, hunts.values(), clean) for hunt in hunts.values()]
-        accused = [name for each in clean for name in _result(each, hunts.values(), clean)]
+        for each in clean:
+            _result(each, hunts.values(), clean)
+    sound = progress.clean
     shutil.rmtree(directory, ignore_errors=True)
     state.mkdir(parents=True, exist_ok=True)
     report = {
         "defects": [asdict(proof) for proof in proofs],
-        "clean_runs": seeds,
-        "false_alarms": len(accused),
+        "clean_runs": sound.seeds,
+        "false_alarms": len(sound.accused),
     }
     (state / "prove.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    return _show(console, proofs, seeds, accused)
-
-
-def defects_of_the_server() -> dict[str, str]:
-    """Every defect's name, and the promise that it breaks. Raises UsageError without the server extra."""
-    need_server_extra()
-    found = importlib.import_module(_DEFECTS).DEFECTS
-    return {str(name): str(defect.promise) for name, defect in found.items()}
-
-
-def _chosen(names: list[str]) -> dict[str, str]:
-    known = defects_of_the_server()
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        message = f"no defect {', '.join(unknown)}; there are {', '.join(known)}"
-        raise UsageError(message)
-    return {name: known[name] for name in names or known}
+    return _show(console, proofs, sound)
 
 
 def _shares(seeds: int, jobs: int) -> Iterator[tuple[int, int]]:
     """``seeds`` in parts: first number and count of each."""
-    part = -(-seeds // jobs) if seeds else 0
+    part = min(_SHARE, -(-seeds // jobs))
     for first in range(0, seeds, part or 1):
         yield first, min(part, seeds - first)
 
@@ -128,13 +130,22 @@ def _result(one: Future[Any], *others: Any) -> Any:
 class _Progress:
     """One line for each thing that is over; several threads speak."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, seeds: int) -> None:
+        self.clean = Clean()
+        self._seeds = seeds
         self._console = console
         self._lock = threading.Lock()
 
     def say(self, text: str) -> None:
         with self._lock:
             self._console.print(text, soft_wrap=True)
+
+    def add(self, clean: Clean) -> None:
+        """More seeds of the sound server are over."""
+        with self._lock:
+            self.clean.add(clean)
+            so_far = f"{self.clean.seeds} of {self._seeds} seeds, {many(len(self.clean.accused), 'false alarm')}"
+            self._console.print(f"sound server: {so_far}", soft_wrap=True)
 
 
 # One defect --------------------------------------------------------------------------------------
@@ -172,13 +183,20 @@ def _stories_until(promise: str, history: Path) -> int:
     return sum(told.values())
 
 
-def _clean(number: int, count: int, first: int, directory: Path, progress: _Progress) -> list[str]:
-    """The promises that the sound server was accused of, one entry an accusation."""
-    where = directory / f"clean-{number}"
-    result = _judged({"seeds": count, "seed": _SEED + first, "depth": "smoke"}, where)
-    accused = [f"{each['promise']} in {each['scenario']}" for each in result["findings"]]
-    progress.say(f"sound server, {count} seeds: {len(accused)} false alarms")
-    return accused
+def _clean(first: int, count: int, directory: Path, progress: _Progress) -> None:
+    """Run the sound server under seeds ``first`` and following."""
+    result = _judged({"seeds": count, "seed": _SEED + first, "depth": "smoke"}, directory / f"clean-{first}")
+    by_verdict: dict[str, set[str]] = {}
+    for each in result["promises"]:
+        by_verdict.setdefault(each["verdict"], set()).add(each["id"])
+    progress.add(
+        Clean(
+            seeds=count,
+            accused=[f"{each['promise']} in {each['scenario']}" for each in result["findings"]],
+            held=by_verdict.get(Verdict.HELD, set()),
+            undecided=by_verdict.get(Verdict.UNDECIDED, set()),
+        )
+    )
 
 
 def _judged(asked: dict[str, Any], report: Path) -> dict[str, Any]:
@@ -202,7 +220,7 @@ def _settings(values: dict[str, Any]) -> Config:
 # The screen --------------------------------------------------------------------------------------
 
 
-def _show(console: Console, proofs: list[Proof], seeds: int, accused: list[str]) -> int:
+def _show(console: Console, proofs: list[Proof], sound: Clean) -> int:
     families: dict[str, list[str]] = {}
     for promise in ALL_PROMISES:
         families.setdefault(promise.family, []).append(promise.id)
@@ -227,10 +245,15 @@ def _show(console: Console, proofs: list[Proof], seeds: int, accused: list[str])
     )
     if survivors:
         console.print(f"[red]survived:[/red] {', '.join(survivors)}", soft_wrap=True)
-    if seeds:
-        console.print(f"sound server: {len(accused)} false alarms in {seeds} runs", soft_wrap=True)
-        for each in dict.fromkeys(accused):
+    if sound.seeds:
+        said = (
+            f"{many(len(sound.accused), 'false alarm')} in {many(sound.seeds, 'run')}, {len(sound.held)} promises held"
+        )
+        console.print(f"sound server: {said}", soft_wrap=True)
+        for each in dict.fromkeys(sound.accused):
             console.print(f"  [red]✗[/red] {each}", soft_wrap=True)
-    code = Exit.BROKEN if survivors or accused else Exit.HELD
+        if sound.undecided:
+            console.print(f"[yellow]never tried on it:[/yellow] {', '.join(sorted(sound.undecided))}", soft_wrap=True)
+    code = Exit.BROKEN if survivors or sound.accused else Exit.UNDECIDED if sound.undecided else Exit.HELD
     console.print(f"wrote .licensing/prove.json   exit {int(code)}")
     return int(code)

@@ -16,8 +16,9 @@ def run(*, host: str, port: int, db: str, extra: list[str]) -> int:
     Raises UsageError when the ``server`` extra is missing.
     """
     need_server_extra()
-    if "://" not in db:
-        Path(db).parent.mkdir(parents=True, exist_ok=True)
+    path = db.removeprefix("sqlite:///")
+    if "://" not in path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "reference_server", "--host", host, "--port", str(port), "--db", db, *extra]
     sys.stdout.flush()
     if os.name == "posix":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import textwrap
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -144,10 +145,13 @@ class _Screen:
             if each.verdict is Verdict.UNDECIDED:
                 self._wrapped(f" {self._glyphs.undecided} {each.id} ", f"undecided: {each.reason}", "yellow")
         told = " ".join(each.reason for each in result.promises)
-        for scenario in result.scenarios:
-            name = f"{scenario.id} [{scenario.world}]"
-            if scenario.verdict is Verdict.UNDECIDED and name not in told:
-                self._wrapped(f" {self._glyphs.undecided} {name} ", f"undecided: {scenario.reason}", "yellow")
+        reasons = {
+            name: each.reason
+            for each in result.scenarios
+            if each.verdict is Verdict.UNDECIDED and (name := f"{each.id} [{each.world}]") not in told
+        }
+        for reason, names in grouped(reasons).items():
+            self._wrapped(f" {self._glyphs.undecided} ", f"{_first(names)} undecided: {reason}", "yellow")
 
     def _not_run(self, result: RunResult) -> None:
         promises = {each.id: each.reason for each in result.promises if each.verdict is Verdict.NOT_RUN}
@@ -157,8 +161,7 @@ class _Screen:
             f"{each.id} [{each.world}]": each.reason for each in result.scenarios if each.verdict is Verdict.NOT_RUN
         }
         for reason, names in grouped(scenarios).items():
-            told = names[0] if len(names) == 1 else f"{len(names)} scenarios, {names[0]} first"
-            self._wrapped(" not run: ", f"{told} ({reason})", "dim")
+            self._wrapped(" not run: ", f"{_first(names)} ({reason})", "dim")
 
     def _wrapped(self, label: str, text: str, style: str) -> None:
         """A label and a text that goes on below itself."""
@@ -175,6 +178,11 @@ class _Screen:
         if plain != text.plain:
             text.plain = plain
         self._console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def _first(names: Sequence[str]) -> str:
+    """Scenarios that share a reason, on one line."""
+    return names[0] if len(names) == 1 else f"{len(names)} scenarios, {names[0]} first"
 
 
 def _clarity(found: Finding) -> tuple[bool, bool, int, int]:

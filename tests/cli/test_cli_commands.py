@@ -46,6 +46,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (["gate", "--depth", "deep"], "--depth: 'deep' is none of smoke, ci, nightly"),
         (["gate", "--target", "lockbox"], "--target: 'lockbox' is no target; give http(s)://HOST or asgi:"),
         (["gate", "--target", "http://127.0.0.1:1"], "--target: a target needs an adapter"),
+        (["gate", "--defect", "none-such"], "no defect none-such; there are "),
         (["prove", "--defect", "none-such"], "no defect none-such; there are "),
         (["prove", "--depth", "deep"], "--depth 'deep' is none of smoke, ci, nightly"),
     ],
@@ -77,6 +78,41 @@ def test_the_settings_file_is_checked_by_the_command_line_too(
 
     assert cli._main(["gate"]) == 4
     assert "pyproject.toml: licensing_sead: unknown key; did you mean 'licensing_seed'?" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
+@pytest.mark.parametrize("room", [200, 3_000, 60_000])
+def test_a_full_disk_is_the_runs_error(tmp_path: Path, room: int) -> None:
+    """However late the history finds no room: exit 3, the way out, no traceback, and no promise is accused."""
+    script = (
+        f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room})); "
+        "sys.dont_write_bytecode = True; sys.argv[0] = 'licensing-harness'; "
+        "runpy.run_module('licensing_harness', run_name='__main__')"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, "gate", "--only", "validity", "--depth", "smoke", "--world", "simulated"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "the history can't be written (File too large). Free space, or choose another folder" in " ".join(
+        (done.stdout + done.stderr).split()
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_pytest_killed_is_the_runs_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A gate whose pytest is killed exits 3, and not with what is left of a negative number."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dies.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    assert cli._main(["gate", "--", "-p", "dies"]) == 3
 
 
 def test_without_the_server_extra_the_pip_line_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,28 +15,47 @@ KILLED = prove.Proof(name="seats-race", promise="SEA-001", broken=["SEA-001"], k
 SURVIVED = prove.Proof(name="hidden", promise="VAL-001", broken=["SEA-001"], killed=False, examples=0, seconds=1.0)
 
 
-@pytest.mark.parametrize(
-    ("proofs", "accused", "code"),
-    [([KILLED], [], 0), ([KILLED, SURVIVED], [], 1), ([KILLED], ["SEA-001 in seats/test_seats.py::test_x"], 1)],
-)
-def test_a_survivor_and_a_false_alarm_are_exit_1(
-    proofs: list[prove.Proof], accused: list[str], code: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """0 only when every defect was killed by its own promise and nobody innocent was accused."""
-    assert prove._show(Console(width=160), proofs, 200, accused) == code
+SOUND = prove.Clean(seeds=200, held={"SEA-001", "VAL-001"})
+ACCUSED = prove.Clean(seeds=200, accused=["SEA-001 in seats/test_seats.py::test_x"], held={"VAL-001"})
+UNTRIED = prove.Clean(seeds=200, held={"VAL-001"}, undecided={"SEA-001"})
 
-    shown = capsys.readouterr().out
-    assert f"sound server: {len(accused)} false alarms in 200 runs" in shown
-    assert ("survived: hidden" in shown) == (SURVIVED in proofs)
+
+@pytest.mark.parametrize(
+    ("proofs", "sound", "code", "said"),
+    [
+        ([KILLED], SOUND, 0, "0 false alarms in 200 runs, 2 promises held"),
+        ([KILLED, SURVIVED], SOUND, 1, "survived: hidden"),
+        ([KILLED], ACCUSED, 1, "1 false alarm in 200 runs"),
+        ([KILLED], UNTRIED, 10, "never tried on it: SEA-001"),
+    ],
+    ids=["proved", "survivor", "false alarm", "not tried"],
+)
+def test_only_a_whole_proof_is_exit_0(
+    proofs: list[prove.Proof], sound: prove.Clean, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """0 only when every defect was killed by its own promise, nobody innocent was accused, and all was tried."""
+    assert prove._show(Console(width=160), proofs, sound) == code
+
+    assert said in capsys.readouterr().out
 
 
 def test_seeds_are_shared_out_whole() -> None:
-    """Every seed is run once, whatever the number of jobs."""
-    shares = list(prove._shares(200, 3))
+    """Every seed is run once, whatever the number of jobs, and no process runs many."""
+    shares = list(prove._shares(205, 2))
 
-    assert sum(count for _, count in shares) == 200
-    assert [first for first, _ in shares] == [0, 67, 134]
+    assert [first for first, _ in shares] == list(range(0, 205, 10))
+    assert [count for _, count in shares] == [10] * 20 + [5]
+    assert list(prove._shares(4, 3)) == [(0, 2), (2, 2)]
     assert list(prove._shares(0, 2)) == []
+
+
+def test_a_promise_held_under_any_seed_was_tried() -> None:
+    """Shares add up, and what one of them could not try another may have."""
+    sound = prove.Clean(seeds=10, held={"VAL-001"}, undecided={"SEA-001", "REV-001"})
+
+    sound.add(prove.Clean(seeds=5, accused=["x"], held={"SEA-001"}, undecided={"VAL-001"}))
+
+    assert sound == prove.Clean(seeds=15, accused=["x"], held={"VAL-001", "SEA-001"}, undecided={"REV-001"})
 
 
 def test_one_defect_is_killed_and_the_sound_server_is_not_accused(command: Any, tmp_path: Path) -> None:

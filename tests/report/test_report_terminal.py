@@ -10,7 +10,7 @@ from conftest import Run  # type: ignore[import-not-found]
 from rich.console import Console
 
 from licensing_harness.report.terminal import print_result, screen
-from licensing_harness.verdict import RunResult, Verdict
+from licensing_harness.verdict import RunResult, ScenarioResult, Verdict
 
 
 def test_screen_says_everything_in_one_page(run: Run) -> None:
@@ -68,6 +68,20 @@ def test_lines_fit_the_width(run: Run) -> None:
         lines = screen(run.result, width=width, masker=run.masker)
 
         assert all(len(line) <= width for line in lines if not line.startswith((" ✗", "licensing")))
+
+
+def test_undecided_scenarios_with_long_names_are_told_once_a_reason(run: Run) -> None:
+    """However long the names are, and however many share a reason, the screen stays one."""
+    name = "validity/test_validity_of_everything.py::test_validity_" + "of_what_was_acknowledged_" * 4
+    run.result.scenarios = [
+        ScenarioResult(id=f"{name}[{number}]", world="live", verdict=Verdict.UNDECIDED, reason="the disk is full")
+        for number in range(16)
+    ]
+
+    text = "".join("".join(screen(run.result, width=80)).split())
+
+    assert text.count("thediskisfull") == 1
+    assert f"?16scenarios,{name}[0][live]firstundecided:thediskisfull" in text
 
 
 def test_colours_only_where_the_terminal_has_them(run: Run) -> None:

@@ -67,7 +67,7 @@ PATIENCE: Final[Mapping[str, float]] = {"smoke": 5.0, "ci": 20.0, "nightly": 600
 """Seconds in which a live target gets more generated stories, until one tried what the scenario claims to try."""
 
 _FEW: Final = 5
-"""Generated stories for each seed when a scenario runs under many seeds."""
+"""Generated stories for each seed when a scenario runs under many seeds; more when these did not try all it claims."""
 
 _LATE: Final = {
     "ATTACKS": "licensing_harness.generate.attacks",
@@ -209,20 +209,19 @@ class Campaign:
         if live and config.depth != "nightly" and self.run.told_in("simulated"):
             message = "generated stories are told in the simulated world; live too at --licensing-depth nightly"
             raise NotRun(message)
-        stories, length = EFFORT[self._world_name][config.depth]
-        if config.seeds > 1:
-            stories = min(stories, _FEW)
+        most, length = EFFORT[self._world_name][config.depth]
+        stories = examples or (most if config.seeds == 1 else min(most, _FEW))
         until = self.run.clock.now() + PATIENCE[config.depth]
         batch = 0
         while True:
-            self._generate(machine, examples or stories, steps or length, batch)
+            self._generate(machine, stories, steps or length, batch)
             if self.found is not None:
                 raise self._broken()
+            batch += 1
             result = self.result
             enough = result is not None and result.verdict is Verdict.HELD
-            if not live or enough or self.run.clock.now() >= until:
+            if enough or (self.run.clock.now() >= until if live else batch * stories >= most):
                 return
-            batch += 1
 
     def _generate(self, machine: type[LicensingMachine], examples: int, steps: int, batch: int) -> None:
         from licensing_harness.generate.machine import run_machine
@@ -258,7 +257,15 @@ class Campaign:
     # The end --------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close what is still open; called when the test is over, whatever happened."""
+        """Close what is still open, and let go of what was told; called when the test is over, whatever happened.
+
+        pytest keeps every test to the end of its run, and this campaign with it.
+        """
+        self._close()
+        self.histories.clear()
+        self._before_close.clear()
+
+    def _close(self) -> None:
         while self._open:
             self._open.pop().close()
 
@@ -277,7 +284,7 @@ class Campaign:
         """The test's body found out that it can't be run: its stories prove nothing, and say why."""
         for story in self._open:
             story.history.not_run = reason
-        self.close()
+        self._close()
 
     @property
     def result(self) -> ScenarioResult | None:

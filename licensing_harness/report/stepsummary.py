@@ -27,7 +27,7 @@ def step_summary(result: RunResult) -> str:
     lines = [
         f"## licensing-harness: {_LEADS[result.verdict].lower()} (exit {result.exit_code})",
         "",
-        f"{_plain(meaning(result.exit_code)).capitalize()}. Target {_code(result.target)}, seed {result.seed}.",
+        f"{_plain(meaning(result)).capitalize()}. Target {_code(result.target)}, seed {result.seed}.",
         "",
         "| " + " | ".join(f"{verdict.value}" for verdict in Verdict) + " |",
         "| " + " | ".join("---:" for _ in Verdict) + " |",

@@ -90,7 +90,7 @@ class _Screen:
         where = f"{report}      " if report else ""
         line = Text(f"  report     {where}" if report else "  ")
         line.append(f"exit {result.exit_code}", style)
-        line.append(f"  {meaning(result.exit_code)}")
+        line.append(f"  {meaning(result)}")
         self._print(line)
 
     def _head(self, result: RunResult) -> None:

@@ -46,9 +46,11 @@ def many(count: int, one: str, more: str = "") -> str:
     return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
-def meaning(code: int) -> str:
-    """What an exit code says."""
-    return MEANINGS.get(code, "the run ended in a way that nobody foresaw")
+def meaning(result: RunResult) -> str:
+    """What the run's exit code says."""
+    if result.exit_code == Exit.BROKEN and not result.findings:
+        return "a test failed; it accuses no promise"
+    return MEANINGS.get(result.exit_code, "the run ended in a way that nobody foresaw")
 
 
 def replay_command(case: str) -> str:

@@ -116,6 +116,30 @@ def test_seeds_repeat_simulated_scenarios(toy_run: Any) -> None:
     assert len(seeds) == 3
 
 
+@pytest.mark.parametrize(("tries", "stories"), [("SEA-001", 5), ("REV-001", 40)])
+def test_a_seed_with_too_few_stories_gets_more(toy_run: Any, tmp_path: Path, tries: str, stories: int) -> None:
+    """Five stories a seed are enough where they tried the promise; where not, there are more, up to a bound."""
+    (tmp_path / "test_seeded.py").write_text(
+        "import pytest\n"
+        "from hypothesis.stateful import rule\n"
+        "from licensing_harness.suite import LicensingMachine\n"
+        "class Contending(LicensingMachine):\n"
+        "    @rule()\n"
+        "    def race(self):\n"
+        "        licence = self.story.fresh_licence(seats=1)\n"
+        "        self.story.contend('activate', licence)\n"
+        "        self.story.settle()\n"
+        f"@pytest.mark.licensing(tries=({tries!r},))\n"
+        "def test_seeded(licensing_world):\n"
+        "    licensing_world.machine(Contending)\n"
+    )
+
+    done = toy_run("--licensing-seeds=2", "--licensing-depth=smoke")
+
+    result = json.loads((done.run / "result.json").read_text())
+    assert {each["stories"] for each in result["scenarios"]} == {2 * stories}, done.text
+
+
 def _lines(done: Any, kind: str) -> list[str]:
     lines = (done.run / "history.jsonl").read_text().splitlines()
     return [line for line in lines if json.loads(line)["kind"] == kind]

@@ -7,7 +7,7 @@ from conftest import Run  # type: ignore[import-not-found]
 from licensing_harness.checkers.judge import judge_story
 from licensing_harness.errors import PromiseBroken
 from licensing_harness.report.text import MEANINGS, finding_text, grouped, meaning, promise_broken, ranges, table
-from licensing_harness.verdict import Exit
+from licensing_harness.verdict import Exit, RunResult
 from licensing_harness.vocabulary import Contract
 
 
@@ -71,4 +71,5 @@ def test_ids_are_shortened_to_ranges() -> None:
 def test_every_exit_code_has_a_meaning() -> None:
     """Also one that nobody foresaw."""
     assert set(MEANINGS) == set(Exit)
-    assert meaning(139) == "the run ended in a way that nobody foresaw"
+    assert meaning(RunResult(exit_code=139)) == "the run ended in a way that nobody foresaw"
+    assert meaning(RunResult(exit_code=1)) == "a test failed; it accuses no promise"

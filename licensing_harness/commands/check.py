@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -25,5 +26,5 @@ def run(history: Path, *, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(encode_result(result))
     else:
-        print_result(Console(), result)
+        print_result(Console(width=shutil.get_terminal_size((100, 24)).columns), result)
     return result.exit_code

@@ -73,6 +73,7 @@ _PLANTED: Final[tuple[tuple[str, str, Plant], ...]] = (
     ("actor-missing", "AUD-005", trail.actor_missing),
     ("bad-token-crashes", "TOK-002", wire.bad_token_crashes),
     ("private-key-published", "TOK-003", wire.private_key_published),
+    ("refusal-outlives-forgery", "TOK-004", wire.refusal_outlives_forgery),
 )
 
 DEFECTS: Final[Mapping[str, Defect]] = MappingProxyType(

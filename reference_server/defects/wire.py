@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from reference_server.keys import Verifier
+from reference_server.keys import TokenInvalid, Verifier
 from reference_server.service import VerifiesTokens
 
 if TYPE_CHECKING:
@@ -41,5 +41,31 @@ def bad_token_crashes(parts: Parts) -> Parts:
 
     def remembered(verifier: Verifier) -> VerifiesTokens:
         return Fragile(verifier)
+
+    return replace(parts, remembered=remembered)
+
+
+def refusal_outlives_forgery(parts: Parts) -> Parts:
+    """Refusals are remembered by header and payload alone, so a forged signature condemns the honest token."""
+
+    class Grudge:
+        """Asks once for each header and payload."""
+
+        def __init__(self, verifier: Verifier) -> None:
+            self._verified = parts.remembered(verifier)
+            self._refused: dict[str, TokenInvalid] = {}
+
+        def verify(self, token: str, now: float) -> Mapping[str, Any]:
+            signed, _, _ = token.rpartition(".")
+            if signed in self._refused:
+                raise self._refused[signed]
+            try:
+                return self._verified.verify(token, now)
+            except TokenInvalid as refusal:
+                self._refused[signed] = refusal
+                raise
+
+    def remembered(verifier: Verifier) -> VerifiesTokens:
+        return Grudge(verifier)
 
     return replace(parts, remembered=remembered)

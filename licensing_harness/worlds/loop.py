@@ -137,13 +137,14 @@ class NodeLoop(_AbstractLoop):  # type: ignore[misc]
             handle._run()  # noqa: SLF001 - what event loops do with handles
             left = SPIN
             while ready:
-                each = ready.popleft()
-                if not each.cancelled():
-                    each._run()  # noqa: SLF001
+                handle = ready.popleft()
+                if not handle.cancelled():
+                    handle._run()  # noqa: SLF001
                     left -= 1
                     if not left:
                         self._spins()
         finally:
+            del handle  # an exception's traceback may keep this frame, and would keep its own task with it
             self._draining = False
 
     def _spins(self) -> NoReturn:

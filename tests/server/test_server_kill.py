@@ -70,8 +70,8 @@ class Lane:
         """Issue, take a seat and revoke, in turn, until the server is gone."""
         address = urlsplit(url).netloc
         with closing(http.client.HTTPConnection(address, timeout=10)) as connection:
-            connection.connect()
             try:
+                connection.connect()
                 while not kill.is_set():
                     self._round(connection)
             except (OSError, http.client.HTTPException):

@@ -3,6 +3,7 @@
 ========================  ==================================================
 ``result.json``           the run (``result.schema.json``); the rest derives from it
 ``history.jsonl``         every operation and fault, streamed while it runs
+``report.html``           the run as a page, for people
 ``junit.xml``             for CI systems
 ``summary.md``            for GitHub's step summary
 ``cases/*.json``          one file a finding, to replay
@@ -24,10 +25,11 @@ from licensing_harness.errors import HarnessError, UsageError
 from licensing_harness.history import Header, StoryHistory, read_header
 from licensing_harness.masking import Masker
 from licensing_harness.report.cases import case_of
+from licensing_harness.report.html import report_html
 from licensing_harness.report.junit import junit
 from licensing_harness.report.results import encode_result
 from licensing_harness.report.stepsummary import step_summary
-from licensing_harness.report.text import masked
+from licensing_harness.report.text import masked, masked_story
 from licensing_harness.verdict import RunResult
 
 RUNS: Final = Path(".licensing", "runs")
@@ -129,6 +131,10 @@ class RunDirectory:
         self._put("result.json", encode_result(shown))
         self._put("junit.xml", junit(shown))
         self._put("summary.md", step_summary(shown))
+        stories = {
+            each.case: masked_story(cases[each.case], self._masker) for each in result.findings if each.case in cases
+        }
+        self._put("report.html", report_html(shown, stories))
         for found in result.findings:
             if found.case in cases:
                 case = case_of(found, cases[found.case], header)

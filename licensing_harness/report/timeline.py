@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from licensing_harness.history import Fault, Operation, StoryHistory, summary
+from licensing_harness.report.text import many
 
 WIDTH: Final = 920.0
 LEFT: Final = 112.0
@@ -299,7 +300,8 @@ def _summary(drawn: list[Operation], faults: list[Fault], evidence: Collection[i
         if each.n in evidence
     ]
     lost = [f"{each.fault.value} {_cut(each.where, 40)}".strip() for each in faults]
-    parts = [f"{len(drawn)} operations in {clients} lanes, one for each client, from {begin:.3f} s to {end:.3f} s."]
+    where = f"{many(len(drawn), 'operation')} in {many(clients, 'lane')}, one for each client"
+    parts = [f"{where}, from {begin:.3f} s to {end:.3f} s."]
     parts += [f"Evidence: {'; '.join(told)}."] if told else []
     parts += [f"Faults: {'; '.join(lost)}."] if lost else []
     return " ".join(parts)

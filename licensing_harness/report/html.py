@@ -179,7 +179,7 @@ def _sentence(result: RunResult) -> str:
     if not tried:
         return f"{_capital(target)} was judged by no promise; {end}"
     parts = [f"{len(held)} held"]
-    parts += [f"{len(broken)} {'was' if len(broken) == 1 else 'were'} broken{_named(broken)}"]
+    parts += [f"{len(broken) or 'none'} {'were' if len(broken) > 1 else 'was'} broken{_named(broken)}"]
     parts += [f"{len(undecided)} could not be decided{_named(undecided)}"] if undecided else []
     told = f"{', '.join(parts[:-1])} and {parts[-1]}"
     return f"{_capital(target)} was judged by {many(tried, 'promise')}: {told}; {end}"

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from conftest import Run, operation  # type: ignore[import-not-found]
 
+from licensing_harness import report
 from licensing_harness.history import StoryHistory
 from licensing_harness.masking import Masker
 from licensing_harness.report.directory import RunDirectory
@@ -326,3 +327,34 @@ def test_every_broken_promise_is_shown_before_any_is_shown_twice() -> None:
     assert "replay VAL-001-0000" in text
     assert text.count("licensing-harness replay") == 20
     assert "21 findings of 41 are not shown here" in text
+
+
+def test_colours_are_readable_in_light_and_in_dark() -> None:
+    """Text stands out from what it is written on by 4.5 to 1 at least; what is drawn, by 3 to 1."""
+    css = Path(report.__file__).with_name("page.css").read_text()
+    schemes = re.findall(r":root \{(.*?)\}", css, flags=re.DOTALL)[:2]
+    assert "prefers-color-scheme: dark" in css
+    assert len(schemes) == 2
+    for scheme in schemes:
+        colours = {name: _light(value) for name, value in re.findall(r"--([a-z-]+): #([0-9a-f]{6})", scheme)}
+
+        def contrast(one: str, two: str, colours: dict[str, float] = colours) -> float:
+            dark, light = sorted((colours[one], colours[two]))
+            return (light + 0.05) / (dark + 0.05)
+
+        for text in ("text", "quiet", "link", "held", "broken", "undecided", "not-run", "fault"):
+            assert contrast(text, "back") >= 4.5, text
+            assert contrast(text, "panel") >= 4.5, text
+        for verdict in ("held", "broken", "undecided", "not-run"):
+            for back in ("held", "broken", "undecided", "not-run"):
+                assert contrast(verdict, f"{back}-back") >= 4.5, (verdict, back)
+        for drawn in ("accepted", "refused", "unknown"):
+            assert contrast(drawn, "panel") >= 3, drawn
+            assert contrast(drawn, "mark") >= 3, drawn
+
+
+def _light(colour: str) -> float:
+    """Relative luminance, as WCAG defines it."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

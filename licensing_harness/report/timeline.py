@@ -40,7 +40,7 @@ _NAME: Final = 13
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One operation. ``label`` is empty where it does not fit; ``tip`` says everything."""
+    """One operation. ``label`` stands in it or beside it, and is empty where neither fits; ``tip`` says everything."""
 
     n: int
     x: float
@@ -51,6 +51,7 @@ class Bar:
     open: bool
     evidence: bool
     label: str
+    label_x: float
     tip: str
 
 
@@ -227,12 +228,17 @@ def _lanes(
     for client, own in clients:
         numbers = _NUMBER if any(each.n in evidence for each in own) else 0.0
         filled: list[float] = []
+        placed = []
         for each in own:
             left = min(scale.x(each.begin), RIGHT - NARROWEST)
             right = RIGHT if each.end is None and math.isinf(ends[each.n]) else scale.x(ends[each.n])
             width = round(max(right - left - 1, NARROWEST), 1)
             number = len(f"#{each.n}") * 8 if each.n in evidence else 0
-            line = _free(filled, left, left + max(width, number))
+            placed.append((each, left, width, _free(filled, left, left + max(width, number))))
+        following = [RIGHT] * len(filled)
+        for each, left, width, line in reversed(placed):
+            label, label_x = _label(each, left, width, following[line], numbered=each.n in evidence)
+            following[line] = left
             bars.append(
                 Bar(
                     n=each.n,
@@ -243,14 +249,15 @@ def _lanes(
                     outcome=each.outcome.value,
                     open=each.end is None,
                     evidence=each.n in evidence,
-                    label=_label(each, width - NARROWEST - (12 if each.end is None else 4), numbered=bool(number)),
+                    label=label,
+                    label_x=label_x,
                     tip=_tip(each),
                 )
             )
         height = len(filled) * (_BAR + numbers + _GAP) + _GAP
         lanes.append(Lane(_cut(client, _NAME), client, y, height))
         y += height
-    return tuple(lanes), tuple(bars), y
+    return tuple(lanes), tuple(sorted(bars, key=lambda each: (each.y, each.x))), y
 
 
 def _free(filled: list[float], left: float, right: float) -> int:
@@ -263,14 +270,20 @@ def _free(filled: list[float], left: float, right: float) -> int:
     return len(filled) - 1
 
 
-def _label(operation: Operation, room: float, *, numbered: bool) -> str:
-    """The longest of some labels that fits; the number is left out where it stands above the bar."""
+def _label(operation: Operation, left: float, width: float, following: float, *, numbered: bool) -> tuple[str, float]:
+    """The longest of some labels that fits into the bar, or up to the ``following`` one; and where it begins.
+
+    The number is left out where it stands above the bar.
+    """
     number = [] if numbered else [f"#{operation.n}"]
+    inside = left + NARROWEST + 3, width - NARROWEST - (12 if operation.end is None else 4)
+    beside = left + width + 5, following - left - width - 9
     for words in ([*number, operation.verb, operation.licence], [*number, operation.verb], number):
         label = " ".join(filter(None, words))
-        if len(label) * _CHARACTER <= room:
-            return label
-    return ""
+        for x, room in (inside, beside):
+            if label and len(label) * _CHARACTER <= room:
+                return label, round(x, 1)
+    return "", left
 
 
 def _tip(operation: Operation) -> str:

@@ -116,6 +116,28 @@ def test_fault_names_do_not_cover_each_other() -> None:
     assert all(each.label_y < found.top for each in found.bands)
 
 
+def test_a_label_stands_in_its_bar_or_beside_it_or_nowhere() -> None:
+    """It covers no other bar; the number of evidence stands above the bar, not in it."""
+    found = drawn(
+        story(
+            operation(1, "vendor", "issue", 0.0, 0.4),
+            operation(2, "laptop", "validate", 0.0, 0.001),
+            operation(3, "laptop", "validate", 0.01, 0.02),
+            operation(4, "laptop", "heartbeat", 0.03, 1.0),
+        ),
+        4,
+    )
+    issue, short, beside, last = sorted(found.bars, key=lambda each: each.n)
+
+    assert issue.label == "#1 issue L1"
+    assert issue.x < issue.label_x < issue.x + issue.width
+    assert short.label == ""
+    assert beside.y != short.y
+    assert beside.label == "#3 validate L1"
+    assert beside.label_x > beside.x + beside.width
+    assert last.label == "heartbeat L1"
+
+
 def test_the_drawing_is_told_in_words() -> None:
     """For whoever can't see it: when, who, what, and what was done to the wire."""
     found = drawn(

@@ -131,14 +131,14 @@ class RunDirectory:
         self._put("result.json", encode_result(shown))
         self._put("junit.xml", junit(shown))
         self._put("summary.md", step_summary(shown))
-        stories = {
-            each.case: masked_story(cases[each.case], self._masker) for each in result.findings if each.case in cases
-        }
-        self._put("report.html", report_html(shown, stories))
         for found in result.findings:
             if found.case in cases:
                 case = case_of(found, cases[found.case], header)
                 self._put(f"cases/{found.case}.json", msgspec.json.format(msgspec.json.encode(case), indent=1).decode())
+        stories = {
+            each.case: masked_story(cases[each.case], self._masker) for each in result.findings if each.case in cases
+        }
+        self._put("report.html", report_html(shown, stories))
         return shown
 
     def point_latest(self) -> None:

@@ -1,5 +1,5 @@
 "use strict";
-// The page says everything without this: it copies commands and filters tables.
+// The page says everything without this: it copies commands, filters tables and prints what is folded.
 document.querySelectorAll("[data-copy]").forEach(function (button) {
   button.hidden = false;
   button.addEventListener("click", function () {
@@ -18,4 +18,7 @@ document.querySelectorAll("[data-filter]").forEach(function (field) {
       row.hidden = select.value !== "" && row.dataset.verdict !== select.value;
     });
   });
+});
+window.addEventListener("beforeprint", function () {
+  document.querySelectorAll("details").forEach(function (each) { each.open = true; });
 });

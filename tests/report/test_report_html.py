@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import itertools
 import re
 from dataclasses import replace
@@ -226,7 +228,10 @@ def test_the_page_loads_nothing(run: Run) -> None:
 
     assert not re.search(r"https?://|@import|url\((?!#)", text)
     assert not any({"src", "href", "xlink:href"} & set(attributes) for _, attributes in shown.tags)
-    assert any("default-src 'none'" in each.get("content", "") for each in shown.every("meta"))
+    (policy,) = (each["content"] for each in shown.every("meta") if "default-src 'none'" in each.get("content", ""))
+    (script,) = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
 
 
 def test_the_page_can_be_read_by_everybody(run: Run) -> None:

@@ -47,6 +47,8 @@ class Kind:
 
     fault: FaultKind
     """What is done, and what stands in the history."""
+    does: str
+    """What happens, in a sentence; parameters in backquotes."""
     where: Where
     when: When = "during"
     stream: bool = False
@@ -73,9 +75,10 @@ _CONNECTIONS: Final = "the simulated network carries whole messages; it has no c
 _SPEED: Final = "the clock of a live node can be set at most, not run at another speed"
 
 
-def _toxic(fault: FaultKind, *, not_simulated: str = "", **parameters: Parameter) -> Kind:
+def _toxic(fault: FaultKind, *, does: str, not_simulated: str = "", **parameters: Parameter) -> Kind:
     return Kind(
         fault=fault,
+        does=does,
         where="link",
         stream=True,
         parameters={**parameters, "toxicity": _SHARE},
@@ -83,38 +86,73 @@ def _toxic(fault: FaultKind, *, not_simulated: str = "", **parameters: Parameter
     )
 
 
-def _call(fault: FaultKind, **parameters: Parameter) -> Kind:
-    return Kind(fault=fault, where="link", parameters={**parameters, **_CALLS})
+def _call(fault: FaultKind, *, does: str, **parameters: Parameter) -> Kind:
+    return Kind(fault=fault, does=does, where="link", parameters={**parameters, **_CALLS})
 
 
 KINDS: Final[Mapping[str, Kind]] = {
     # The wire
-    "cut-request": _call(FaultKind.CUT_REQUEST),
-    "cut-answer": _call(FaultKind.CUT_ANSWER),
-    "latency": _toxic(FaultKind.LATENCY, latency=_milliseconds(required=True), jitter=_milliseconds()),
-    "bandwidth": _toxic(FaultKind.BANDWIDTH, rate=Parameter(unit="bytes a second", least=1, required=True)),
+    "cut-request": _call(
+        FaultKind.CUT_REQUEST, does="A request is lost: it never arrives, and the client's connection is reset."
+    ),
+    "cut-answer": _call(
+        FaultKind.CUT_ANSWER,
+        does="An answer is lost: the request was carried out, and the client's connection is reset.",
+    ),
+    "latency": _toxic(
+        FaultKind.LATENCY,
+        does="What is sent arrives `latency` later, give or take `jitter`.",
+        latency=_milliseconds(required=True),
+        jitter=_milliseconds(),
+    ),
+    "bandwidth": _toxic(
+        FaultKind.BANDWIDTH,
+        does="No more than `rate` passes.",
+        rate=Parameter(unit="bytes a second", least=1, required=True),
+    ),
     "slicer": _toxic(
         FaultKind.SLICER,
+        does="What is sent arrives in pieces of `average_size`, give or take `size_variation`, `delay` apart.",
         not_simulated=_STREAM,
         average_size=Parameter(unit="bytes", least=1, required=True),
         size_variation=Parameter(unit="bytes", default=0),
         delay=_milliseconds(),
     ),
-    "slow-close": _toxic(FaultKind.SLOW_CLOSE, not_simulated=_CONNECTIONS, delay=_milliseconds(required=True)),
-    "reset-peer": _toxic(FaultKind.RESET_PEER, timeout=_milliseconds()),
-    "timeout": _toxic(FaultKind.TIMEOUT, timeout=_milliseconds()),
+    "slow-close": _toxic(
+        FaultKind.SLOW_CLOSE,
+        does="A connection that is closed stays open for `delay`.",
+        not_simulated=_CONNECTIONS,
+        delay=_milliseconds(required=True),
+    ),
+    "reset-peer": _toxic(
+        FaultKind.RESET_PEER, does="A connection is reset, `timeout` after its first bytes.", timeout=_milliseconds()
+    ),
+    "timeout": _toxic(
+        FaultKind.TIMEOUT,
+        does="Nothing passes, and the connection is closed after `timeout`; 0 never closes it: a black hole.",
+        timeout=_milliseconds(),
+    ),
     "limit-data": _toxic(
-        FaultKind.LIMIT_DATA, not_simulated=_CONNECTIONS, bytes=Parameter(unit="bytes", required=True)
+        FaultKind.LIMIT_DATA,
+        does="A connection is closed when so many `bytes` have passed.",
+        not_simulated=_CONNECTIONS,
+        bytes=Parameter(unit="bytes", required=True),
     ),
     "lose-connections": Kind(
         fault=FaultKind.LOSE_CONNECTIONS,
+        does="Connections are closed, those that are open and those that are being opened.",
         where="link",
         parameters={"toxicity": _SHARE},
         not_simulated=_CONNECTIONS,
     ),
-    "proxy-down": Kind(fault=FaultKind.PROXY_DOWN, where="link"),
+    "proxy-down": Kind(
+        fault=FaultKind.PROXY_DOWN,
+        does="Nobody listens: connections are closed, and new ones are refused.",
+        where="link",
+    ),
     "flapping": Kind(
         fault=FaultKind.PROXY_DOWN,
+        does="The link is down and up in turn, from one `period` to the next; each begins with the link down.",
         where="link",
         parameters={
             "period": _seconds(least=SMALLEST),
@@ -124,22 +162,41 @@ KINDS: Final[Mapping[str, Kind]] = {
     # HTTP
     "status": _call(
         FaultKind.STATUS,
+        does="A call is answered with `status` and never reaches the target; 502 comes with a gateway's HTML page.",
         status=Parameter(unit="an HTTP status", choices=(429, 500, 502, 503), required=True),
         retry_after=Parameter(unit="seconds"),
     ),
-    "truncate-body": _call(FaultKind.TRUNCATE_BODY, keep=Parameter(unit="bytes", required=True)),
-    "corrupt-body": _call(FaultKind.CORRUPT_BODY, bytes=Parameter(unit="bytes", least=1, default=1)),
-    "stale-answer": _call(FaultKind.STALE_ANSWER, age=_seconds(least=SMALLEST)),
-    "duplicate": _call(FaultKind.DUPLICATE, delay=_milliseconds()),
-    "reorder": _call(FaultKind.REORDER, delay=Parameter(unit="milliseconds", least=1, required=True)),
+    "truncate-body": _call(
+        FaultKind.TRUNCATE_BODY,
+        does="An answer's body ends after `keep`, before the length that was announced.",
+        keep=Parameter(unit="bytes", required=True),
+    ),
+    "corrupt-body": _call(
+        FaultKind.CORRUPT_BODY,
+        does="So many `bytes` of an answer's body are changed.",
+        bytes=Parameter(unit="bytes", least=1, default=1),
+    ),
+    "stale-answer": _call(
+        FaultKind.STALE_ANSWER,
+        does="A call is answered with what the same call was answered at least `age` ago.",
+        age=_seconds(least=SMALLEST),
+    ),
+    "duplicate": _call(FaultKind.DUPLICATE, does="A request arrives twice, `delay` apart.", delay=_milliseconds()),
+    "reorder": _call(
+        FaultKind.REORDER,
+        does="A request is held back until a later one has passed it, for `delay` at most.",
+        delay=Parameter(unit="milliseconds", least=1, required=True),
+    ),
     # Clocks
     "clock-offset": Kind(
         fault=FaultKind.CLOCK_OFFSET,
+        does="The clock is off by `offset`, which may be negative; it is right again after.",
         where="node",
         parameters={"offset": Parameter(unit="seconds", whole=False, least=-MOST, not_zero=True, required=True)},
     ),
     "clock-drift": Kind(
         fault=FaultKind.CLOCK_DRIFT,
+        does="The clock gains `drift`, or loses it where it is negative; it is right again after.",
         where="node",
         parameters={
             "drift": Parameter(unit="seconds a second", whole=False, least=-0.999, not_zero=True, required=True)
@@ -147,21 +204,51 @@ KINDS: Final[Mapping[str, Kind]] = {
         not_live=_SPEED,
     ),
     "clock-jump": Kind(
-        fault=FaultKind.CLOCK_JUMP, where="node", when="at", parameters={"by": _seconds(least=SMALLEST)}
+        fault=FaultKind.CLOCK_JUMP,
+        does="The clock goes forward by `by`, and stays there.",
+        where="node",
+        when="at",
+        parameters={"by": _seconds(least=SMALLEST)},
     ),
     "clock-rollback": Kind(
-        fault=FaultKind.CLOCK_ROLLBACK, where="node", when="at", parameters={"by": _seconds(least=SMALLEST)}
+        fault=FaultKind.CLOCK_ROLLBACK,
+        does="The clock goes back by `by`, and stays there.",
+        where="node",
+        when="at",
+        parameters={"by": _seconds(least=SMALLEST)},
     ),
-    "clock-freeze": Kind(fault=FaultKind.CLOCK_FREEZE, where="node", not_live=_SPEED),
+    "clock-freeze": Kind(
+        fault=FaultKind.CLOCK_FREEZE,
+        does="The clock stands still; it is right again after.",
+        where="node",
+        not_live=_SPEED,
+    ),
     # Processes
-    "crash": Kind(fault=FaultKind.CRASH, where="node", when="either"),
-    "pause": Kind(fault=FaultKind.PAUSE, where="node"),
-    "restart": Kind(fault=FaultKind.RESTART, where="node", when="at"),
+    "crash": Kind(
+        fault=FaultKind.CRASH,
+        does="The process is killed (SIGKILL) and started again, at once or at the end.",
+        where="node",
+        when="either",
+    ),
+    "pause": Kind(
+        fault=FaultKind.PAUSE, does="The process is stopped (SIGSTOP) and goes on at the end (SIGCONT).", where="node"
+    ),
+    "restart": Kind(
+        fault=FaultKind.RESTART,
+        does="The process is asked to end (SIGTERM) and started again.",
+        where="node",
+        when="at",
+    ),
     "rolling-restart": Kind(
-        fault=FaultKind.RESTART, where="nodes", when="at", parameters={"gap": _seconds(least=SMALLEST)}
+        fault=FaultKind.RESTART,
+        does="The nodes are restarted one after the other, `gap` apart.",
+        where="nodes",
+        when="at",
+        parameters={"gap": _seconds(least=SMALLEST)},
     ),
     "power-loss": Kind(
         fault=FaultKind.POWER_LOSS,
+        does="As a crash, and what was not fsynced is gone.",
         where="node",
         when="either",
         not_live="a live process can be killed, but its machine keeps what was written and not yet fsynced",
@@ -169,15 +256,24 @@ KINDS: Final[Mapping[str, Kind]] = {
     # Stores
     "store-locked": Kind(
         fault=FaultKind.STORE_LOCKED,
+        does="Somebody else holds the lock for writing.",
         where="store",
         not_simulated="the simulated disk has one user; a lock is held by another one",
     ),
-    "store-read-only": Kind(fault=FaultKind.STORE_READ_ONLY, where="store"),
-    "store-full": Kind(fault=FaultKind.STORE_FULL, where="store"),
-    "store-slow": Kind(fault=FaultKind.STORE_SLOW, where="store", parameters={"delay": _milliseconds(required=True)}),
-    "store-gone": Kind(fault=FaultKind.STORE_GONE, where="store"),
+    "store-read-only": Kind(
+        fault=FaultKind.STORE_READ_ONLY, does="Reads succeed, and writes are refused.", where="store"
+    ),
+    "store-full": Kind(fault=FaultKind.STORE_FULL, does="No room is left: writes fail.", where="store"),
+    "store-slow": Kind(
+        fault=FaultKind.STORE_SLOW,
+        does="Every access takes `delay` more.",
+        where="store",
+        parameters={"delay": _milliseconds(required=True)},
+    ),
+    "store-gone": Kind(fault=FaultKind.STORE_GONE, does="The store can't be reached.", where="store"),
     "terminated-backends": Kind(
         fault=FaultKind.TERMINATED_BACKENDS,
+        does="The database ends all sessions that are open.",
         where="store",
         when="at",
         not_simulated="the simulated disk is no database server; it has no sessions that could be ended",

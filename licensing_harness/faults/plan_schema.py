@@ -62,6 +62,7 @@ def _fault(name: str, kind: Kind) -> dict[str, Any]:
     properties |= {each: _parameter(parameter) for each, parameter in kind.parameters.items()}
     required = [each for each, parameter in kind.parameters.items() if parameter.required]
     table: dict[str, Any] = {
+        "description": kind.does,
         "type": "object",
         "properties": properties,
         "required": ["kind", *(times if kind.when != "either" else ()), kind.where, *required],

@@ -39,12 +39,14 @@ def table_lines(source: str, name: str) -> list[TableLines]:
     position = 0
     while position < len(text):
         start = position
-        line = text.count("\n", 0, start) + 1
         if text[start] in " \t\n":
             position += 1
-        elif text[start] == "#":
+            continue
+        if text[start] == "#":
             position = _end_of_line(text, start)
-        elif text[start] == "[":
+            continue
+        line = text.count("\n", 0, start) + 1
+        if text[start] == "[":
             doubled = text.startswith("[[", start)
             key = _KEY.match(text, _skip_blanks(text, start + 1 + doubled))
             path = _parts(key[0]) if key else []

@@ -262,6 +262,21 @@ def test_flapping_goes_down_and_up_until_its_end() -> None:
     ]
 
 
+def test_flapping_is_up_for_its_share_of_a_period() -> None:
+    """With the link up for three quarters, it is down for one."""
+    (event,) = schedule(plan(flapping(0, 2, period=2, up=0.75)), 1)
+
+    assert (event.begin, event.end) == (0, 0.5)
+
+
+def test_a_plan_is_the_same_in_whatever_order_it_was_given() -> None:
+    """Faults stand in the order of their beginnings, and so do their numbers in events."""
+    early, late = latency(0, 1), latency(2, 3)
+
+    assert plan(late, early) == plan(early, late)
+    assert [event.fault for event in schedule(plan(late, early), 1)] == [0, 1]
+
+
 def test_a_rolling_restart_takes_the_nodes_in_turn() -> None:
     """One node after the other, a gap apart, in the order in which they are listed."""
     events = schedule(plan(rolling(nodes=["b", "a"])), 1)

@@ -155,6 +155,14 @@ def test_where_the_line_cannot_be_told_the_table_is_numbered() -> None:
     assert said == "plan.toml: fault 2: node: expected a text, got 1"
 
 
+def test_a_text_that_is_not_the_tables_own_misleads_nobody() -> None:
+    """Where the text has other tables than there are, no line is named."""
+    tables = tomllib.loads(SMALL + SMALL.replace("gap", "gab"))["fault"]
+
+    with pytest.raises(PlanError, match=r"^drill\.toml: fault 4: unknown key 'gab'"):
+        read_faults(tables, name="drill.toml", source=SMALL)
+
+
 # Lines
 
 STRANGE = [
@@ -166,6 +174,8 @@ STRANGE = [
     'e = [\n[1, 2], # ]\n"]",\n]',
     "f = { x = '}', y = [1] } # }",
     'g = """ends with two"""""',
+    'q = """ends with one""""',
+    "r = '''ends with one''''",
     "h = ''''one' and ''two'''''",
     "'i # i'.j = 1",
     '"k = \\" k" = 1',
@@ -209,6 +219,14 @@ def test_keys_are_found_under_their_own_names() -> None:
     (table,) = table_lines(source, "fault")
 
     assert table.keys == {"a b": 2, "cA": 3, "d": 4, "g": 6}
+
+
+def test_keys_of_other_tables_are_not_the_faults() -> None:
+    """A table ends where another begins, and only tables of an array are counted."""
+    (table,) = table_lines("[[fault]]\na = 1\n[other]\nb = 2\n", "fault")
+
+    assert table.keys == {"a": 2}
+    assert table_lines("[fault]\na = 1\n", "fault") == []
 
 
 # Schema

@@ -75,6 +75,50 @@ def reasons() -> str:
     return ", ".join(f"`{reason.value}`" for reason in Reason)
 
 
+def fault_kinds() -> str:
+    """Every kind of fault that a plan may have, with its keys and where it is possible."""
+    from licensing_harness.faults.plan_kinds import KINDS, WORLDS, Kind, why_not
+
+    times = {"at": "`at`", "during": "`start`, `end`", "either": "`at`, or `start`, `end`"}
+
+    def numbers(kind: Kind) -> Iterable[str]:
+        for name, each in kind.parameters.items():
+            unit = "one of " + ", ".join(map(str, each.choices)) if each.choices else each.unit
+            default = (
+                f"; {each.default:g}" if each.default is not None else "" if each.required else "; may be left out"
+            )
+            yield f"`{name}` ({unit}{default})"
+
+    return table(
+        ["kind", "what happens", "place and time", "numbers, with their defaults", "worlds"],
+        [
+            [
+                f"`{name}`",
+                kind.does,
+                f"`{kind.where}`{', `stream`' if kind.stream else ''}; {times[kind.when]}",
+                ", ".join(numbers(kind)),
+                ", ".join(world for world in WORLDS if not why_not(name, world)),
+            ]
+            for name, kind in KINDS.items()
+        ],
+    )
+
+
+def fault_reasons() -> str:
+    """Why a world can't do what it can't."""
+    from licensing_harness.faults.plan_kinds import KINDS, WORLDS, why_not
+
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for world in WORLDS:
+        for name in KINDS:
+            if reason := why_not(name, world):
+                reasons.setdefault((world, reason), []).append(f"`{name}`")
+    return table(
+        ["kind", "not in the world", "because"],
+        [[", ".join(names), world, reason] for (world, reason), names in reasons.items()],
+    )
+
+
 def exit_codes() -> str:
     """Every exit code, worst first, in the order in which one wins over another."""
     from licensing_harness.verdict import Exit, worst
@@ -128,6 +172,8 @@ CONTENTS: Final[dict[str, Callable[[], str]]] = {
     "capabilities": capabilities,
     "reasons": reasons,
     "exit-codes": exit_codes,
+    "fault-kinds": fault_kinds,
+    "fault-reasons": fault_reasons,
     **{f"fields-{name}": fields(name) for name in ("Header", "StoryOpened", "Begun", "Operation", "Fault")},
     **{f"fields-{name}": fields(name) for name in ("StoryEnded", "RunResult", "PromiseResult", "ScenarioResult")},
     "fields-Finding": fields("Finding"),

@@ -21,6 +21,7 @@ from licensing_harness.history import StoryHistory
 from licensing_harness.options import BY_NAME
 from licensing_harness.report.directory import RunDirectory
 from licensing_harness.report.terminal import print_result
+from licensing_harness.report.text import many
 from licensing_harness.run import Run, new_place
 from licensing_harness.suite import scenarios
 from licensing_harness.verdict import Exit, Verdict
@@ -49,7 +50,9 @@ def run(given: Mapping[str, Any], *, name: str | None, listing: bool, dry_run: b
     directory = RunDirectory(Path(it.place.directory), it.masker)
     it.adapter  # noqa: B018 - a wrong adapter is said before a folder is made
     directory.make()
-    console.print(f"[bold]{drill.title}[/bold]   {drill.seconds:g} s, {len(drill.faults)} faults", soft_wrap=True)
+    console.print(
+        f"[bold]{drill.title}[/bold]   {drill.seconds:g} s, {many(len(drill.faults.faults), 'fault')}", soft_wrap=True
+    )
     told = _Told()
     try:
         _tell(drill, it, path.stem, told, console)
@@ -204,11 +207,10 @@ def _plan(console: Console, drill: Drill) -> None:
     console.print(f"[bold]{drill.title}[/bold]", soft_wrap=True)
     verbs = ", ".join(f"{verb} {weight}" for verb, weight in load.verbs.items() if weight)
     console.print(f"load      {load.rate:g} calls/s for {drill.seconds:g} s: {verbs}", soft_wrap=True)
-    for each in drill.faults:
-        begin = load.before + each.start
-        what = " ".join(f"{name}={value}" for name, value in each.attributes.items())
-        until = f" to {load.before + each.end:g} s" if each.end > each.start else ""
-        console.print(f"fault     {each.kind} {what}  at {begin:g}{until}".rstrip(), soft_wrap=True)
+    for each in drill.faults.faults:
+        what = " ".join([each.kind, each.stream, *(f"{name}={value:g}" for name, value in each.parameters.items())])
+        until = "" if each.end is None else f" to {load.before + each.end:g}"
+        console.print(f"fault     {what}  at {load.before + each.begin:g}{until} s", soft_wrap=True)
     for expect in drill.expects:
         console.print(f"expected  {expect.name}", soft_wrap=True)
     sys.stdout.flush()

@@ -4,8 +4,8 @@ A drill is one TOML file, so that nobody writes Python to rehearse an outage.
 What happened is measured from the story's history alone, so a stored drill can
 be measured again.
 
-Phases: a call is of ``during`` when any of it overlapped a fault; else of
-``before`` or ``after`` the faults, by when it began. ``clean-up`` is a story of
+Phases: a call is of ``during`` when any of it lies between the beginning of the
+first fault and the end of the last; else it is of ``before`` or ``after``. ``clean-up`` is a story of
 its own, told when the load is over and every fault was seen to be gone.
 """
 
@@ -19,15 +19,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from licensing_harness.errors import UsageError
-from licensing_harness.faults.outage import TOXICS
-from licensing_harness.faults.toxics import ATTRIBUTES
-from licensing_harness.history import Fault, Operation, StoryHistory
+from licensing_harness.faults.plan import Plan, not_run
+from licensing_harness.faults.plan_file import Places, read_faults
+from licensing_harness.history import Operation, StoryHistory
 from licensing_harness.verdict import Verdict
-from licensing_harness.vocabulary import FaultKind
 
 PHASES: Final = ("before", "during", "after", "clean-up")
-KINDS: Final = (*TOXICS, FaultKind.PROXY_DOWN, FaultKind.CRASH)
-"""Faults that a drill can set on a live target."""
+KINDS: Final = ("latency", "timeout", "reset-peer", "proxy-down", "flapping", "crash")
+"""Kinds of a fault plan that a drill can set on a live target."""
+
+PLACES: Final = Places(links=("clients->server",), nodes=("server",))
+"""Where: the way of all clients to the target, and the target."""
 
 VERBS: Final = ("issue", "validate", "activate", "heartbeat", "release")
 MEASURES: Final[Mapping[str, str]] = {
@@ -55,17 +57,6 @@ class Load:
     seats: int = 3
     verbs: Mapping[str, int] = field(default_factory=lambda: {"validate": 1})
     """How often each verb is called, relative to the others."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DrillFault:
-    """A fault from ``start`` to ``end``, in seconds from the first moment of the outage."""
-
-    kind: FaultKind
-    start: float = 0.0
-    end: float = 0.0
-    direction: str = "downstream"
-    attributes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,18 +92,18 @@ class Drill:
     """One drill. ``steady`` are expectations of ``before``, ``after`` and ``clean-up`` alike."""
 
     title: str
+    faults: Plan
     tries: tuple[str, ...] = ()
     target: Mapping[str, Any] = field(default_factory=dict)
     """Options of the run, as in licensing-harness.toml."""
     load: Load = field(default_factory=Load)
-    faults: tuple[DrillFault, ...] = ()
     expects: tuple[Expect, ...] = ()
     stop: Stop = field(default_factory=Stop)
 
     @property
     def outage(self) -> float:
-        """Seconds from the first fault's start to the last one's end."""
-        return max((max(each.start, each.end) for each in self.faults), default=0.0)
+        """Seconds from the start of the plan to the end of its last fault."""
+        return self.faults.end
 
     @property
     def seconds(self) -> float:
@@ -133,22 +124,22 @@ def read_drill(text: str, name: str) -> Drill:
     except tomllib.TOMLDecodeError as error:
         message = f"{name}: no TOML: {error}"
         raise UsageError(message) from error
-    return _Reader(name).drill(said)
+    return _Reader(name, text).drill(said)
 
 
 class _Reader:
     """Turns tables into a drill; every refusal says where and what would do."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, source: str) -> None:
         self._name = name
+        self._source = source
 
     def drill(self, said: Mapping[str, Any]) -> Drill:
         top = self._table(said, "", ("title", "tries", "target", "load", "steady", "fault", "expect", "stop"))
         title = self._text(top, "", "title")
-        faults = tuple(self._fault(table, f"[[fault]] {n}") for n, table in self._tables(top, "fault"))
-        if not faults:
+        if not top.get("fault"):
             self._refuse("", "no [[fault]]: a drill without a fault rehearses nothing")
-        self._apart(faults)
+        faults = self._faults(top["fault"])
         expects: list[Expect] = []
         for n, table in self._tables(top, "steady"):
             expects += self._expect(table, f"[[steady]] {n}", ("before", "after", "clean-up"))
@@ -183,27 +174,14 @@ class _Reader:
             verbs=weights,
         )
 
-    def _fault(self, said: Any, where: str) -> DrillFault:
-        table = dict(self._table(said, where, None))
-        kind = self._choice(table, where, "kind", [str(each) for each in KINDS])
-        attributes = ATTRIBUTES[TOXICS[FaultKind(kind)]] if FaultKind(kind) in TOXICS else ()
-        instant = kind == FaultKind.CRASH
-        known = ("kind", "start", *(() if instant else ("end",)), *(("direction",) if attributes else ()), *attributes)
-        self._table(table, where, known)
-        start = self._number(table, where, "start", 0.0)
-        end = start if instant else self._number(table, where, "end", None)
-        if end <= start and not instant:
-            self._refuse(where, f"end = {end:g} is not after start = {start:g}")
-        direction = self._choice(table, where, "direction", ["upstream", "downstream"], "downstream")
-        numbers = {name: self._whole(table, where, name) for name in attributes if name in table}
-        return DrillFault(kind=FaultKind(kind), start=start, end=end, direction=direction, attributes=numbers)
-
-    def _apart(self, faults: Sequence[DrillFault]) -> None:
-        for number, one in enumerate(faults, 1):
-            for other in faults[: number - 1]:
-                same = (one.kind, one.direction) == (other.kind, other.direction) and one.kind != FaultKind.CRASH
-                if same and one.start < other.end and other.start < one.end:
-                    self._refuse(f"[[fault]] {number}", f"overlaps another {one.kind} {one.direction}; join the two")
+    def _faults(self, said: Any) -> Plan:
+        plan = read_faults(said, name=self._name, source=self._source, places=PLACES)
+        for index, why in not_run(plan, "live", KINDS).items():
+            self._refuse(f"[[fault]] {plan.faults[index].kind}", f"{why}; a drill can do {', '.join(KINDS)}")
+        for each in plan.faults:
+            if each.kind == "crash" and each.at is None:
+                self._refuse("[[fault]] crash", "a drill kills the server and starts it again at once: give at")
+        return plan
 
     def _expect(self, said: Any, where: str, phases: tuple[str, ...]) -> list[Expect]:
         table = self._table(said, where, ("measure", "at_least", "at_most", *(() if phases else ("phase",))))
@@ -328,18 +306,11 @@ def phases(story: StoryHistory, clean: StoryHistory | None) -> dict[str, list[Op
     if not story.faults:
         return found
     first = min(fault.begin for fault in story.faults)
+    gone = max(math.inf if fault.end is None else fault.end for fault in story.faults)
     for each in story.operations:
-        if any(_overlap(each, fault) for fault in story.faults):
-            found["during"].append(each)
-        else:
-            found["before" if each.begin < first else "after"].append(each)
+        ended = math.inf if each.end is None else each.end
+        found["after" if each.begin > gone else "before" if ended < first else "during"].append(each)
     return found
-
-
-def _overlap(operation: Operation, fault: Fault) -> bool:
-    ended = math.inf if operation.end is None else operation.end
-    gone = math.inf if fault.end is None else fault.end
-    return operation.begin <= gone and fault.begin <= ended
 
 
 def measured(drill: Drill, story: StoryHistory, clean: StoryHistory | None) -> list[Measured]:

@@ -14,7 +14,8 @@ from typing import Final
 from licensing_harness.clock import Clock
 from licensing_harness.entropy import stream
 from licensing_harness.errors import CleanUpIncomplete
-from licensing_harness.generate.drill import Drill, DrillFault
+from licensing_harness.faults.plan import Event, schedule
+from licensing_harness.generate.drill import Drill
 from licensing_harness.vocabulary import FaultKind
 from licensing_harness.worlds.live_story import LiveStory
 from licensing_harness.worlds.story import VENDOR
@@ -38,25 +39,29 @@ def tell(drill: Drill, story: LiveStory, clock: Clock, *, seed: int, watch: Watc
     stopped = ""
     load = _Load(drill, story, seed)
     begin = shown = clock.now()
-    waiting = sorted(drill.faults, key=lambda fault: fault.start)
+    waiting = list(schedule(drill.faults, seed))
     with ExitStack() as safety:
-        on: list[tuple[DrillFault, ExitStack]] = []
+        on: list[tuple[Event, ExitStack]] = []
         while not stopped:
             at = clock.now() - begin - drill.load.before
             if at >= drill.outage + drill.load.after:
                 break
-            for each in [each for each in on if each[0].end <= at]:
+            for each in [each for each in on if each[0].end is not None and each[0].end <= at]:
                 on.remove(each)
                 each[1].close()
-            while waiting and waiting[0].start <= at:
-                fault = waiting.pop(0)
-                if fault.kind is FaultKind.CRASH:
+            while waiting and waiting[0].begin <= at:
+                event = waiting.pop(0)
+                if event.kind is FaultKind.CRASH:
                     load.burst()  # so that the server dies with calls under way
                     story.crash()
                 else:
+                    numbers = {name: int(value) for name, value in event.parameters.items() if name != "toxicity"}
+                    share = event.parameters.get("toxicity", 1.0)
                     removal = safety.enter_context(ExitStack())
-                    removal.enter_context(story.outage(fault.kind, fault.direction, **fault.attributes))
-                    on.append((fault, removal))
+                    removal.enter_context(
+                        story.outage(event.kind, event.stream or "downstream", toxicity=share, **numbers)
+                    )
+                    on.append((event, removal))
             load.turn()
             stopped = _stop(drill, story, clock.now() - begin, on_fault=bool(on))
             if clock.now() - shown > _SHOWN:
@@ -136,7 +141,7 @@ def _stop(drill: Drill, story: LiveStory, seconds: float, *, on_fault: bool) -> 
     return ""
 
 
-def _now(at: float, on: list[tuple[DrillFault, ExitStack]], drill: Drill) -> str:
+def _now(at: float, on: list[tuple[Event, ExitStack]], drill: Drill) -> str:
     if on:
-        return "during: " + ", ".join(str(fault.kind) for fault, _ in on)
+        return "during: " + ", ".join(str(event.kind) for event, _ in on)
     return "before" if at < 0 else "during" if at < drill.outage else "after"

@@ -24,6 +24,7 @@ measure = "accepted-share"
 at_least = 0.9
 [[fault]]
 kind = "timeout"
+link = "clients->server"
 start = 0
 end = 0.5
 timeout = 50
@@ -99,7 +100,7 @@ def test_a_dry_run_sends_nothing(command: Any, tmp_path: Path) -> None:
     done = command("drill", "short.toml", "--dry-run", "--target", "http://127.0.0.1:9", "--adapter", "toy:ToyAdapter")
 
     assert done.code == 0, done.out + done.err
-    assert "fault     timeout timeout=50  at 0.6 to 1.1 s" in done.out
+    assert "fault     timeout downstream timeout=50 toxicity=1  at 0.6 to 1.1 s" in done.out
     assert not (tmp_path / ".licensing").exists()
 
 

@@ -18,6 +18,7 @@ measure = "accepted-share"
 at_least = 0.9
 [[fault]]
 kind = "latency"
+link = "clients->server"
 start = 1
 end = 2
 latency = 100
@@ -79,17 +80,28 @@ def test_the_drills_that_are_shipped_can_be_read() -> None:
             "[load] verbs: unknown key 'valdate'; did you mean 'validate'?",
         ),
         ('title = "Slow wire"', 'title = "x"\nstop = {seconds = 0}', "[stop]: seconds = 0: give a number from 1"),
-        ('kind = "latency"', "", "[[fault]] 1: kind is missing; choose from latency, timeout"),
-        ('kind = "latency"', 'kind = "latncy"', "[[fault]] 1: kind = 'latncy' is none; did you mean 'latency'?"),
-        ("end = 2", "", "[[fault]] 1: end is missing"),
-        ("end = 2", "end = 1", "[[fault]] 1: end = 1 is not after start = 1"),
-        ("end = 2", 'end = "2"', "[[fault]] 1: end = '2': give a number from 0 to 3600"),
-        ("latency = 100", "latency = 1.5", "[[fault]] 1: latency = 1.5: give a whole number, 0 or more"),
-        ("latency = 100", "timeout = 100", "[[fault]] 1: unknown key 'timeout'"),
+        ('kind = "latency"', "", "slow.toml:6: a fault needs a 'kind', such as kind"),
+        ('kind = "latency"', 'kind = "latncy"', "slow.toml:7: unknown kind 'latncy'; did you mean 'latency'?"),
+        ("end = 2", "", "slow.toml:7: latency needs 'end'"),
+        ("end = 2", "end = 1", "slow.toml:10: end: 1 is not after the start, 1"),
+        ("latency = 100", "latency = 1\ntimeout = 1", "slow.toml:12: unknown key 'timeout'"),
+        ('"clients->server"', '"phone->server"', "slow.toml:8: unknown link 'phone->server'"),
+        ('kind = "latency"', 'kind = "bandwidth"\nrate = 9', "unknown key 'latency'"),
+        ("latency = 100", "", "slow.toml:7: latency needs 'latency'"),
         (
             "latency = 100",
-            'latency = 1\n[[fault]]\nkind = "latency"\nstart = 1.5\nend = 3',
-            "[[fault]] 2: overlaps another latency downstream; join the two",
+            'latency = 1\n[[fault]]\nkind = "bandwidth"\nlink = "clients->server"\nstart = 1\nend = 2\nrate = 9',
+            "[[fault]] bandwidth: the live world does not have bandwidth yet; a drill can do latency, timeout",
+        ),
+        (
+            "latency = 100",
+            'latency = 1\n[[fault]]\nkind = "crash"\nnode = "server"\nstart = 1\nend = 2',
+            "[[fault]] crash: a drill kills the server and starts it again at once: give at",
+        ),
+        (
+            "latency = 100",
+            'latency = 1\n[[fault]]\nkind = "latency"\nlink = "clients->server"\nstart = 1.5\nend = 3\nlatency = 1',
+            "latency on clients->server overlaps fault 1",
         ),
         ("at_least = 0.9", "", "[[steady]] 1: give at_least or at_most, or both"),
         ('"accepted-share"', '"recovery"', "[[steady]] 1: recovery is measured after the faults"),
@@ -104,7 +116,7 @@ def test_what_can_t_be_read_is_refused_with_its_place(old: str, new: str, messag
         read_drill(SOUND.replace(old, new, 1) if old != "[[expect]]" else SOUND.replace(old, new), "slow.toml")
 
     assert message in str(refused.value)
-    assert str(refused.value).startswith("slow.toml: ")
+    assert str(refused.value).startswith("slow.toml:")
     assert "\n" not in str(refused.value)
 
 

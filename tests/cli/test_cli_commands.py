@@ -19,7 +19,7 @@ RACED = ("--target", "asgi:toy:simulated?race=1", "--adapter", "toy:ToyAdapter")
 REFERENCE = "licensing_harness.target.reference:ReferenceAdapter"
 
 
-@pytest.mark.parametrize("name", ["gate", "serve", "check", "replay", "prove", "doctor", "init"])
+@pytest.mark.parametrize("name", ["gate", "serve", "check", "replay", "explore", "prove", "doctor", "init"])
 def test_every_command_has_help_with_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """``--help`` says what a command does and shows how it is called."""
     assert cli._main([name, "--help"]) == 0

@@ -21,7 +21,7 @@ from licensing_harness.commands.planted import known_defects
 from licensing_harness.config import Config
 from licensing_harness.generate.explore import Explorer, Finding, Reached, described
 from licensing_harness.generate.shrink import described as steps_of
-from licensing_harness.generate.workers import explore_all
+from licensing_harness.generate.workers import explore_all, mute
 from licensing_harness.history import HistoryWriter, lines_of
 from licensing_harness.report.directory import RunDirectory
 from licensing_harness.report.text import finding_text, many
@@ -48,6 +48,7 @@ def run(given: Mapping[str, Any], *, seeds: int, jobs: int, steps: int, self_che
     first = it.place.seed
     explorer = Explorer(it.simulated_target(), it.adapter, steps)
     jobs = jobs or _cores()
+    mute()
     progress = _Progress(clock, seeds)
     reached = Reached()
     _say(f"{it.target_name}: {many(seeds, 'seed')} from {first}, {many(jobs, 'process', 'processes')}")
@@ -56,9 +57,10 @@ def run(given: Mapping[str, Any], *, seeds: int, jobs: int, steps: int, self_che
             explorer, range(first, first + seeds), jobs=jobs, say=progress.say, reached=reached, every_twice=self_check
         )
     except KeyboardInterrupt:
-        progress.end(reached)
-        _say(f"interrupted: {many(reached.seeds, 'seed')} of {seeds} were judged, and no promise was broken in them")
-        return int(Exit.INTERRUPTED)
+        if reached.broken is None:
+            progress.end(reached)
+            done = f"{reached.seeds:,} of {many(seeds, 'seed')} judged, and no promise was broken in them"
+            return _end(f"interrupted: {done}", Exit.INTERRUPTED)
     progress.end(reached)
     if reached.broken is not None:
         seed, promise = reached.broken

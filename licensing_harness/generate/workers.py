@@ -7,6 +7,7 @@ however many processes there are.
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -62,7 +63,7 @@ def explore_all(
 
     ``reached`` is added to as shares come back, so that it tells what was done also
     when this is interrupted; ``say`` is called with it about once a second. One seed
-    in :data:`SAMPLE` is told twice, with ``every_twice`` each.
+    in :data:`SAMPLE` is told twice, with ``every_twice`` each; a few of them here as well.
 
     Raises what telling and judging raise, and HarnessError when a process dies.
     """
@@ -77,13 +78,20 @@ def explore_all(
                 pipe.send(share)
                 busy.append(pipe)
             if not busy:
-                return
+                break
             spoke = wait(busy, BEAT)
             for pipe in [each for each in busy if each in spoke]:
                 reached.add(_received(pipe))
                 busy.remove(pipe)
                 idle.append(pipe)
             say(reached)
+    for seed, digest in reached.digests.items():
+        explorer.check(seed, digest)
+
+
+def mute() -> None:
+    """What a target logs of its thousands of planned troubles is not for the terminal, unless it says so itself."""
+    logging.getLogger().addHandler(logging.NullHandler())
 
 
 def _received(pipe: Connection) -> Reached:
@@ -129,6 +137,7 @@ def _processes(explorer: Explorer, count: int) -> Iterator[list[Connection]]:
 
 def _work(explorer: Explorer, pipe: Connection) -> None:
     """A process: explore share after share, until nobody asks any more."""
+    mute()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the one that sums up ends us
     while True:
         try:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +16,7 @@ import msgspec
 import pytest
 
 from licensing_harness import cli
+from licensing_harness.errors import HarnessError
 from licensing_harness.generate.draw import Family
 from licensing_harness.generate.explore import Explorer, Reached, Unequal
 from licensing_harness.generate.workers import explore_all
@@ -34,12 +38,10 @@ def test_the_same_seed_tells_the_same_story() -> None:
 def test_a_longer_story_begins_like_the_shorter_one() -> None:
     """More steps are appended: those before them stay as they are."""
     short, long = SOUND.family.plan(3, 10), SOUND.family.plan(3, 30)
-    closing = short.index({"do": "settle"}, -12) if short[-1]["do"] == "settle" else len(short)
-    while short[closing - 1]["do"] in {"call", "settle"}:
-        closing -= 1
+    closing = 3 + sum(step["do"] == "fresh_licence" for step in short)
 
-    assert closing > 8
-    assert short[:closing] == long[:closing]
+    assert len(short) > closing + 10
+    assert short[:-closing] == long[: len(short) - closing]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -170,6 +172,33 @@ def test_a_run_that_tried_too_little_is_undecided(
     assert code == 10
     assert "too little was tried: nothing is proved" in capsys.readouterr().out
     assert not (tmp_path / ".licensing").exists()
+
+
+def test_an_interrupted_run_says_what_was_done(tmp_path: Path) -> None:
+    """Ctrl-C ends the processes, and what was judged by then is told."""
+    command = [sys.executable, "-m", "licensing_harness", "explore", "--seed", "1", "--seeds", "1000000", "--jobs", "2"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        lines = list(itertools.islice(process.stdout, 2))
+        os.killpg(process.pid, signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+
+    assert "of 1,000,000 seeds" in lines[1]
+    assert "no promise was broken in them (exit 2)" in rest
+    assert "Traceback" not in rest
+    assert process.returncode == 2
+
+
+def test_a_process_that_dies_is_an_error_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target that takes its process with it leaves no seed unjudged in silence."""
+    (tmp_path / "deadly.py").write_text("import os\n\n\ndef simulated(*_, **__):\n    os._exit(9)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    explorer = replace(SOUND, target="asgi:deadly:simulated")
+
+    with pytest.raises(HarnessError, match="a process that explored died"):
+        explore_all(explorer, range(1, 5), jobs=1, say=lambda _: None, reached=Reached())
 
 
 def test_clients_have_the_names_that_stories_know() -> None:

@@ -56,7 +56,6 @@ _VENDOR_VERBS: Final[Mapping[str, int]] = {
     "audit_log": 1,
 }
 _CAP_OF: Final = {method: cap for cap, methods in METHODS.items() for method in methods}
-_FORGERS: Final = tuple(attack for attack in ATTACKS.values() if not attack.needs_signer and not attack.needs_keys)
 
 _KEPT: Final = 0.8
 """How likely a verb, or a kind of step, takes part in a story at all."""
@@ -140,7 +139,7 @@ class _Hand:
         if family.able("suspend") and family.able("validate"):
             optional += [(self.suspend_in_use, 1)]
         if family.able("validate_token"):
-            optional += [(self.forge, 1)]
+            optional += [(self.forge, 2)]
         kept = [(self.start, 8), (self.vendor, 3), (self.fresh_licence, 2), (self.settle, 2)]
         kept += [each for each in optional if draw.random() < _KEPT]
         self.kinds = [kind for kind, _ in kept]
@@ -240,11 +239,14 @@ class _Hand:
         yield {"do": "contend", "verb": "validate", "licence": label}
 
     def forge(self, draw: random.Random, book: _Book) -> _Draws:
-        """An honest token, a forged one, and the honest one again."""
+        """An honest token and the published keys, a forged one, and the honest one again."""
         call = {"do": "call", "client": draw.choice(DEVICES), "licence": book.label(draw)}
         book.cut.discard(call["client"])
         yield {**call, "verb": "issue_token"}
-        for asked in ({}, draw.choice(_FORGERS).asked, {}):
+        yield {**call, "verb": "jwks"}
+        signed = Cap.TEST_SIGNER in self._family.capabilities
+        attack = draw.choice([each for each in ATTACKS.values() if signed or not each.needs_signer])
+        for asked in ({}, attack.asked, {}):
             yield {**call, "verb": "validate_token", **asked}
 
     # What they are made of ------------------------------------------------------------------

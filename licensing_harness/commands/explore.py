@@ -46,7 +46,7 @@ def run(given: Mapping[str, Any], *, seeds: int, jobs: int, steps: int, self_che
         known_defects([config.defect])
     it = Run(config, new_place(config, invoked_in=Path.cwd(), clock=clock))
     first = it.place.seed
-    explorer = Explorer(it.simulated_target(), it.adapter, steps)
+    explorer = Explorer(it.simulated_target(), it.adapter, steps, config.secrets)
     jobs = jobs or _cores()
     mute()
     progress = _Progress(clock, seeds)
@@ -119,8 +119,6 @@ def _again(config: Config, seed: int, steps: int) -> str:
 
 def _broken(it: Run, found: Finding, seed: int, again: str) -> int:
     """Say what was found, and write the run directory with its case."""
-    for secret in it.config.secrets.values():
-        found.masker.register(secret)
     directory = RunDirectory(Path(it.place.directory), found.masker)
     directory.make()
     with HistoryWriter(directory.path / HISTORY, it.header, found.masker) as writer:

@@ -8,7 +8,7 @@ so that it is the same whatever was told before it, and so that nothing piles up
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -120,6 +120,8 @@ class Explorer:
     target: str
     adapter: type[Adapter]
     steps: int = STEPS
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The user's own, for the adapter."""
 
     @cached_property
     def capabilities(self) -> frozenset[Cap]:
@@ -142,6 +144,8 @@ class Explorer:
     def tell(self, plan: Plan, seed: str, masker: Masker | None = None) -> StoryHistory:
         """One story, told from its plan in a fresh world; ``seed`` decides all chance in it."""
         masker = masker or Masker()
+        for secret in self.secrets.values():
+            masker.register(secret)
         setting = Setting(
             adapter=self.adapter,
             writer=HistoryWriter(None, Header(), masker),
@@ -149,6 +153,7 @@ class Explorer:
             seed=0,  # one key, and one first start, for all stories of a process
             tag="lh-explore",
             forge=forge,
+            secrets=self.secrets,
         )
         with SimulatedWorld(self.target, setting).story(scenario=SCENARIO, seed=seed) as story:
             for step in plan:
@@ -175,17 +180,26 @@ class Explorer:
         """
         reached = Reached()
         for seed in seeds:
-            history = self.told(seed)
-            if seed in twice:
-                reached.digests[seed] = history.digest()
-                self.check(seed, history.digest())
-                reached.twice += 1
-            judgement = self.judge(history)
-            reached.count(history, judgement)
-            if judgement.violations:
-                reached.broken = seed, judgement.violations[0].promise
+            try:
+                self._explore(seed, reached, twice=seed in twice)
+            except Unequal:
+                raise
+            except HarnessError as error:
+                raise type(error)(f"{error} (in the story of seed {seed})") from error
+            if reached.broken is not None:
                 break
         return reached
+
+    def _explore(self, seed: int, reached: Reached, *, twice: bool) -> None:
+        history = self.told(seed)
+        if twice:
+            reached.digests[seed] = history.digest()
+            self.check(seed, history.digest())
+            reached.twice += 1
+        judgement = self.judge(history)
+        reached.count(history, judgement)
+        if judgement.violations:
+            reached.broken = seed, judgement.violations[0].promise
 
     def check(self, seed: int, digest: str) -> None:
         """Tell the story of a seed once more. Raises Unequal when its history has another digest."""

@@ -47,6 +47,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (["gate", "--target", "lockbox"], "--target: 'lockbox' is no target; give http(s)://HOST or asgi:"),
         (["gate", "--target", "http://127.0.0.1:1"], "--target: a target needs an adapter"),
         (["gate", "--defect", "none-such"], "no defect none-such; there are "),
+        (["explore", "--defect", "none-such"], "no defect none-such; there are "),
         (["prove", "--defect", "none-such"], "no defect none-such; there are "),
         (["prove", "--depth", "deep"], "--depth 'deep' is none of smoke, ci, nightly"),
     ],

@@ -16,10 +16,11 @@ import msgspec
 import pytest
 
 from licensing_harness import cli
-from licensing_harness.errors import HarnessError
+from licensing_harness.errors import HarnessError, UsageError
 from licensing_harness.generate.draw import Family
 from licensing_harness.generate.explore import Explorer, Reached, Unequal
 from licensing_harness.generate.workers import explore_all
+from licensing_harness.target.adapter import Target
 from licensing_harness.target.reference import ReferenceAdapter, simulated
 from licensing_harness.vocabulary import Cap, Contract
 from licensing_harness.worlds.story import DEVICES
@@ -199,6 +200,33 @@ def test_a_process_that_dies_is_an_error_of_the_run(tmp_path: Path, monkeypatch:
 
     with pytest.raises(HarnessError, match="a process that explored died"):
         explore_all(explorer, range(1, 5), jobs=1, say=lambda _: None, reached=Reached())
+
+
+def test_what_a_process_finds_wrong_is_raised_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors cross from the processes with their kind, and name the seed."""
+    (tmp_path / "refuser.py").write_text(
+        "def simulated(clock, entropy, keys, store, **options):\n    raise ValueError('no')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    explorer = replace(SOUND, target="asgi:refuser:simulated")
+
+    with pytest.raises(UsageError, match=r"refused its options: no \(in the story of seed 1\)"):
+        explore_all(explorer, range(1, 5), jobs=1, say=lambda _: None, reached=Reached())
+
+
+def test_the_adapter_gets_the_secrets_of_the_user() -> None:
+    """A secret that the user set reaches the adapter, and is in no history."""
+    seen: list[str] = []
+
+    class Curious(ReferenceAdapter):
+        def open(self, target: Target) -> None:
+            super().open(target)
+            seen.append(target.secret("colour"))
+
+    history = replace(SOUND, adapter=Curious, secrets={"colour": "ultramarine"}).told(1)
+
+    assert set(seen) == {"ultramarine"}
+    assert "ultramarine" not in repr(history)
 
 
 def test_clients_have_the_names_that_stories_know() -> None:

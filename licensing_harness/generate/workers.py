@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -67,15 +67,16 @@ def explore_all(
 
     Raises what telling and judging raise, and HarnessError when a process dies.
     """
-    shares = [seeds[at : at + SHARE] for at in range(0, len(seeds), SHARE)]
     every = 1 if every_twice else SAMPLE
-    todo = iter([(share, frozenset(seed for seed in share if (seed - seeds[0]) % every == 0)) for share in shares])
-    with _processes(explorer, min(jobs, len(shares))) as idle:
+    shares = (seeds[at : at + SHARE] for at in range(0, len(seeds), SHARE))
+    todo = ((share, frozenset(seed for seed in share if (seed - seeds[0]) % every == 0)) for share in shares)
+    with _processes(explorer, min(jobs, -(-len(seeds) // SHARE))) as idle:
         busy: list[Connection] = []
         while True:
             while idle and reached.broken is None and (share := next(todo, None)) is not None:
                 pipe = idle.pop()
-                pipe.send(share)
+                with suppress(OSError):  # one that is gone already says so when it is listened to
+                    pipe.send(share)
                 busy.append(pipe)
             if not busy:
                 break

@@ -175,6 +175,17 @@ def test_a_run_that_tried_too_little_is_undecided(
     assert not (tmp_path / ".licensing").exists()
 
 
+def test_a_self_check_tells_every_seed_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``--self-check`` tells all seeds twice, and says that they came out the same."""
+    monkeypatch.chdir(tmp_path)
+
+    cli._main(["explore", "--seed", "1", "--seeds", "12", "--jobs", "2", "--self-check"])
+
+    assert "12 seeds told twice, with equal histories" in capsys.readouterr().out
+
+
 def test_an_interrupted_run_says_what_was_done(tmp_path: Path) -> None:
     """Ctrl-C ends the processes, and what was judged by then is told."""
     command = [sys.executable, "-m", "licensing_harness", "explore", "--seed", "1", "--seeds", "1000000", "--jobs", "2"]

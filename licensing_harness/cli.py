@@ -1,4 +1,4 @@
-"""The command line: ``licensing-harness gate | serve | check | replay | explore | prove | doctor | init``.
+"""The command line: ``licensing-harness gate | drill | serve | check | replay | explore | prove | doctor | init``.
 
 Every command returns an exit code of ``licensing_harness.verdict.Exit``. An
 error of the user's or of the run is one line on stderr, never a traceback.
@@ -117,6 +117,37 @@ def gate(
       licensing-harness gate --defect seats-race
     """
     return _command("gate")(given, list(context.args), verbose=verbose)
+
+
+@app.command()
+@_with_options(
+    "target", "adapter", "control", "faults", "allow-host", "max-requests", "report", "seed", "defect", "keep"
+)
+def drill(
+    given: dict[str, Any],
+    *,
+    name: Annotated[
+        Optional[str],  # noqa: UP045 - Typer reads it at run time
+        typer.Argument(help="A drill's TOML file, or the name of one that comes with the harness.", metavar="DRILL"),
+    ] = None,
+    listing: Annotated[bool, typer.Option("--list", help="List the drills that come with the harness.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the drill and show it; nothing is sent.")] = False,
+) -> int:
+    """Rehearse an outage on a live target: a load, faults on a schedule, what is expected before, during and after.
+
+    Every fault is removed at the end, whatever happens, and that is verified.
+
+    [bold]Examples[/bold]
+
+      licensing-harness drill --list
+
+      licensing-harness drill answers-lost-during-activation
+
+      licensing-harness drill our-outage.toml --target http://127.0.0.1:8080 --adapter lockbox_adapter:Lockbox
+
+      licensing-harness drill our-outage.toml --dry-run
+    """
+    return _command("drill")(given, name=name, listing=listing, dry_run=dry_run)
 
 
 @app.command(context_settings={**_EXTRA, "ignore_unknown_options": True})

@@ -1,4 +1,4 @@
-"""Verdicts for people and machines: terminal, JSON, JUnit, step summary, case files.
+"""Verdicts for people and machines: terminal, JSON, HTML, JUnit, step summary, case files.
 
 Everything derives from one ``RunResult``, masked once before anybody sees it.
 """

@@ -3,6 +3,7 @@
 ========================  ==================================================
 ``result.json``           the run (``result.schema.json``); the rest derives from it
 ``history.jsonl``         every operation and fault, streamed while it runs
+``report.html``           the run as a page, for people
 ``junit.xml``             for CI systems
 ``summary.md``            for GitHub's step summary
 ``cases/*.json``          one file a finding, to replay
@@ -24,10 +25,11 @@ from licensing_harness.errors import HarnessError, UsageError
 from licensing_harness.history import Header, StoryHistory, read_header
 from licensing_harness.masking import Masker
 from licensing_harness.report.cases import case_of
+from licensing_harness.report.html import report_html
 from licensing_harness.report.junit import junit
 from licensing_harness.report.results import encode_result
 from licensing_harness.report.stepsummary import step_summary
-from licensing_harness.report.text import masked
+from licensing_harness.report.text import masked, masked_story
 from licensing_harness.verdict import RunResult
 
 RUNS: Final = Path(".licensing", "runs")
@@ -133,6 +135,10 @@ class RunDirectory:
             if found.case in cases:
                 case = case_of(found, cases[found.case], header)
                 self._put(f"cases/{found.case}.json", msgspec.json.format(msgspec.json.encode(case), indent=1).decode())
+        stories = {
+            each.case: masked_story(cases[each.case], self._masker) for each in result.findings if each.case in cases
+        }
+        self._put("report.html", report_html(shown, stories))
         return shown
 
     def point_latest(self) -> None:

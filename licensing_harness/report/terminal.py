@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from licensing_harness.masking import Masker
-from licensing_harness.report.text import clean, grouped, many, masked, meaning, ranges, replay_command, short
+from licensing_harness.report.text import clarity, clean, grouped, many, masked, meaning, ranges, replay_command, short
 from licensing_harness.verdict import Finding, RunResult, Verdict
 
 _ORDER: Final = (Verdict.HELD, Verdict.BROKEN, Verdict.UNDECIDED, Verdict.NOT_RUN)
@@ -120,7 +120,7 @@ class _Screen:
 
     def _promise(self, found: list[Finding]) -> None:
         """One promise: its clearest finding, and where else it was broken."""
-        clearest = min(found, key=_clarity)
+        clearest = min(found, key=clarity)
         self._finding(clearest)
         places = Counter(f"{each.scenario.partition('::')[0]} [{each.world}]" for each in found if each is not clearest)
         if places:
@@ -183,12 +183,6 @@ class _Screen:
 def _first(names: Sequence[str]) -> str:
     """Scenarios that share a reason, on one line."""
     return names[0] if len(names) == 1 else f"{len(names)} scenarios, {names[0]} first"
-
-
-def _clarity(found: Finding) -> tuple[bool, bool, int, int]:
-    """Which finding explains itself best: with its control, repeatable, with little evidence, early in its story."""
-    last = max((int(row["n"]) for row in found.evidence), default=0)
-    return not found.control, found.world != "simulated", len(found.evidence), last
 
 
 def _share(counts: Counter[Verdict], width: int) -> dict[Verdict, int]:

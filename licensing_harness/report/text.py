@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -80,9 +81,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             until = f"until {row['until']:.3f}s" if "until" in row else "not removed"
             cells.append([*head, "fault", row["fault"], row["where"], f"{until}, met {row['met']}"])
         else:
-            licence = f"licence={row['licence']} " if row["licence"] else ""
-            about = f"{licence}{summary(_shown(row))}".strip()
-            cells.append([*head, row["client"], row["verb"], about, _outcome(row)])
+            cells.append([*head, row["client"], row["verb"], about(row), _outcome(row)])
     widths = [max((len(line[column]) for line in cells), default=0) for column in range(5)]
     lines = []
     for line in cells:
@@ -93,6 +92,12 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if len(rows) > SHOWN:
         lines.append(f"... and {len(rows) - SHOWN} more")
     return lines
+
+
+def about(row: Mapping[str, Any]) -> str:
+    """What an operation was about: its licence, and what was asked for."""
+    licence = f"licence={row['licence']} " if row["licence"] else ""
+    return f"{licence}{summary(_shown(row))}".strip()
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,6 +132,54 @@ def promise_broken(judgement: StoryJudgement, story: StoryHistory, masker: Maske
 def masked(result: RunResult, masker: Masker) -> RunResult:
     """The result without any secret: what every report is made of."""
     return msgspec.json.decode(masker.mask(msgspec.json.encode(result).decode()), type=RunResult)
+
+
+def masked_story(story: StoryHistory, masker: Masker) -> StoryHistory:
+    """The story without any secret: what drawings of it are made of.
+
+    Texts are masked one by one and before they are cut, so that no part of a secret is left over.
+    """
+    operations = [
+        msgspec.structs.replace(
+            each,
+            client=masker.mask(each.client),
+            verb=masker.mask(each.verb),
+            licence=masker.mask(each.licence),
+            reason=masker.mask(each.reason),
+            asked=_masked(each.asked, masker),
+            answer=_masked(each.answer, masker),
+        )
+        for each in story.operations
+    ]
+    faults = [
+        msgspec.structs.replace(each, where=masker.mask(each.where), detail=_masked(each.detail, masker))
+        for each in story.faults
+    ]
+    return dataclasses.replace(
+        story,
+        scenario=masker.mask(story.scenario),
+        operations=operations,
+        faults=faults,
+        plan=_masked(story.plan, masker),
+        not_run=masker.mask(story.not_run),
+    )
+
+
+def _masked(value: Any, masker: Masker) -> Any:
+    match value:
+        case str():
+            return masker.mask(value)
+        case Mapping():
+            return {_masked(name, masker): _masked(each, masker) for name, each in value.items()}
+        case list() | tuple():
+            return [_masked(each, masker) for each in value]
+    return value
+
+
+def clarity(found: Finding) -> tuple[bool, bool, int, int]:
+    """Which finding explains itself best: with its control, repeatable, with little evidence, early in its story."""
+    last = max((int(row["n"]) for row in found.evidence), default=0)
+    return not found.control, found.world != "simulated", len(found.evidence), last
 
 
 def ranges(ids: Sequence[str]) -> str:

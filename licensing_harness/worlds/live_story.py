@@ -53,6 +53,10 @@ class LiveStory(Story):
         """Seconds since the world began."""
         return round(self._live.clock.now(), 6)
 
+    def idle(self, client: str) -> bool:
+        """Whether the client has no call under way: ``start`` would not wait."""
+        return self._live.client(client).lane.idle
+
     # Calls ------------------------------------------------------------------------------------
 
     def contend(self, verb: str, licence: str, **asked: Any) -> None:

@@ -144,8 +144,9 @@ class Story(ABC):
         features: tuple[str, ...] = ("base",),
         duration: float | None = None,
         plan: str = "standard",
+        wait: bool = True,
     ) -> str:
-        """Issue a licence and wait for the outcome; returns its label, ``L1``, ``L2``, ...
+        """Issue a licence and, unless told otherwise, wait for the outcome; returns its label, ``L1``, ``L2``, ...
 
         Under one label there is one idempotency key: ``call("vendor", "issue", label)``
         is the retry of a lost answer.
@@ -164,7 +165,8 @@ class Story(ABC):
             ),
         )
         self._begin(VENDOR, "issue", label, {})
-        self._wait(VENDOR)
+        if wait:
+            self._wait(VENDOR)
         return label
 
     def start(self, client: str, verb: str, licence: str = "", **asked: Any) -> None:

@@ -47,6 +47,7 @@ def test_run_directory_holds_everything(written: RunDirectory, run: Run) -> None
         f"cases/{run.result.findings[0].case}.json",
         "history.jsonl",
         "junit.xml",
+        "report.html",
         "result.json",
         "summary.md",
     ]
@@ -57,7 +58,7 @@ def test_planted_secret_is_masked_in_every_file(written: RunDirectory, secret: s
     """The key stands in target, scenario, plan, answers, reasons, faults, errors and notes of this run."""
     files = [each for each in written.path.rglob("*") if each.is_file()]
 
-    assert len(files) == 5
+    assert len(files) == 6
     for file in files:
         text = file.read_text()
         assert secret not in text, file

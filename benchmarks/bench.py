@@ -21,6 +21,7 @@ ROWS: Final[Mapping[str, str]] = {
     "commit/sqlite": "commit",
     "verify/ed25519": "verify",
     "steps": "steps",
+    "explore": "explore",
     "judge/million": "judge",
     "plugin-startup": "plugin_startup",
     "gate": "gate",

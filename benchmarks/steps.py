@@ -19,18 +19,22 @@ TARGET = 2_000
 """What the design asks for."""
 
 
-def measure() -> list[dict[str, Any]]:
-    """One row for all generated families together, one for each of them."""
+def machines() -> list[Any]:
+    """The generated families that scenarios run."""
     from licensing_harness.generate import families
 
-    machines = [
+    return [
         families.SeatsMachine,
         families.RevocationMachine,
         families.ValidityMachine,
         families.IdempotencyMachine,
         families.AuditMachine,
     ]
-    rates = {machine.__name__: _rate(machine) for machine in machines}
+
+
+def measure() -> list[dict[str, Any]]:
+    """One row for all generated families together, one for each of them."""
+    rates = {machine.__name__: rate(machine) for machine in machines()}
     operations = sum(each[0] for each in rates.values())
     seconds = sum(each[1] for each in rates.values())
     rows = [_row("steps", operations / seconds)]
@@ -38,7 +42,7 @@ def measure() -> list[dict[str, Any]]:
     return rows
 
 
-def _rate(machine: Any) -> tuple[int, float]:
+def rate(machine: Any, examples: int = EXAMPLES) -> tuple[int, float]:
     """Operations and CPU seconds of one family."""
     from licensing_harness.checkers.judge import judge_story
     from licensing_harness.errors import PromiseBroken
@@ -71,7 +75,7 @@ def _rate(machine: Any) -> tuple[int, float]:
 
     run(5)
     began = time.process_time()
-    operations = run(EXAMPLES)
+    operations = run(examples)
     return operations, time.process_time() - began
 
 

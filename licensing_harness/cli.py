@@ -1,4 +1,4 @@
-"""The command line: ``licensing-harness gate | drill | serve | check | replay | prove | doctor | init``.
+"""The command line: ``licensing-harness gate | drill | serve | check | replay | explore | prove | doctor | init``.
 
 Every command returns an exit code of ``licensing_harness.verdict.Exit``. An
 error of the user's or of the run is one line on stderr, never a traceback.
@@ -209,6 +209,34 @@ def replay(
       licensing-harness replay .licensing/runs/latest/cases/SEA-001-9c41.json --rounds 5
     """
     return _command("replay")(case, given, rounds=rounds)
+
+
+@app.command()
+@_with_options("target", "adapter", "seed", "report", "defect")
+def explore(
+    given: dict[str, Any],
+    *,
+    seeds: Annotated[int, typer.Option(help="How many seeds, counted up from the first.", min=1)] = 1000,
+    jobs: Annotated[int, typer.Option(help="How many processes; 0 is one for each core.", min=0)] = 0,
+    steps: Annotated[int, typer.Option(help="How long each story is.", min=1)] = 40,
+    self_check: Annotated[
+        bool, typer.Option("--self-check", help="Tell every seed twice, not one in fifty: exit 3 when it differs.")
+    ] = False,
+) -> int:
+    """Tell many generated stories in the simulated world, on all cores, until a promise breaks.
+
+    Each seed is a story of its own. The first that breaks a promise is made as small as it gets, and
+    left as a case to replay. Exit 0 only if everything that there is to try was tried, else 10.
+
+    [bold]Examples[/bold]
+
+      licensing-harness explore
+
+      licensing-harness explore --seeds 100000 --jobs 8
+
+      licensing-harness explore --seed 7 --seeds 200 --defect lease-never-ends
+    """
+    return _command("explore")(given, seeds=seeds, jobs=jobs, steps=steps, self_check=self_check)
 
 
 @app.command()

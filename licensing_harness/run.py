@@ -237,9 +237,11 @@ class Run:
         )
         return self._simulated(setting) if name == "simulated" else self._live(setting)
 
-    def _simulated(self, setting: Setting) -> World:
-        from licensing_harness.worlds.simulated import SimulatedWorld
-
+    def simulated_target(self) -> str:
+        """The target's name in the simulated world. Raises NotRun when it can't run in it, UsageError."""
+        impossible = self.impossible("simulated")
+        if impossible:
+            raise NotRun(impossible)
         target = self.config.target
         if target is None:
             from licensing_harness.target.reference import simulated
@@ -247,7 +249,12 @@ class Run:
             target = simulated(self.config.defect or "")
         elif target.startswith(ASGI):
             _importable_here()
-        return SimulatedWorld(target, setting)
+        return target
+
+    def _simulated(self, setting: Setting) -> World:
+        from licensing_harness.worlds.simulated import SimulatedWorld
+
+        return SimulatedWorld(self.simulated_target(), setting)
 
     def _live(self, setting: Setting) -> LiveWorld:
         from licensing_harness.worlds.live import LiveWorld

@@ -19,7 +19,7 @@ RACED = ("--target", "asgi:toy:simulated?race=1", "--adapter", "toy:ToyAdapter")
 REFERENCE = "licensing_harness.target.reference:ReferenceAdapter"
 
 
-@pytest.mark.parametrize("name", ["gate", "drill", "serve", "check", "replay", "prove", "doctor", "init"])
+@pytest.mark.parametrize("name", ["gate", "drill", "serve", "check", "replay", "explore", "prove", "doctor", "init"])
 def test_every_command_has_help_with_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """``--help`` says what a command does and shows how it is called."""
     assert cli._main([name, "--help"]) == 0
@@ -47,6 +47,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (["gate", "--target", "lockbox"], "--target: 'lockbox' is no target; give http(s)://HOST or asgi:"),
         (["gate", "--target", "http://127.0.0.1:1"], "--target: a target needs an adapter"),
         (["gate", "--defect", "none-such"], "no defect none-such; there are "),
+        (["explore", "--defect", "none-such"], "no defect none-such; there are "),
         (["drill", "none-such"], "no drill 'none-such' here, and no file of that name; there are answers-lost"),
         (["prove", "--defect", "none-such"], "no defect none-such; there are "),
         (["prove", "--depth", "deep"], "--depth 'deep' is none of smoke, ci, nightly"),

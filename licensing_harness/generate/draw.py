@@ -1,0 +1,279 @@
+"""Stories drawn from a seed alone: a plan of steps in the words of stories, made before anything is sent.
+
+No step depends on an answer, so a plan is plain data. Every decision draws from
+a stream keyed by the seed and the step it is about: step 7 is the same whatever
+steps 1 to 6 were, but for the licences that there are to speak of.
+
+A seed first draws what its story is made of: most of the verbs, some of the
+kinds of step. A story that leaves out something gets further with the rest.
+"""
+
+from __future__ import annotations
+
+import random  # noqa: TID251 - the type only
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
+from typing import Any, Final
+
+from licensing_harness.entropy import stream
+from licensing_harness.generate.attacks import ATTACKS
+from licensing_harness.generate.shrink import Plan
+from licensing_harness.vocabulary import METHODS, Cap, Contract
+from licensing_harness.worlds.story import DEVICES, VENDOR
+
+STEPS: Final = 40
+"""Decisions in a story; some of them are several steps of its plan."""
+
+GAPS: Final = (0.0, 0.001, 0.002, 0.010, 0.050)
+"""Seconds between steps: the sizes at which calls overlap in different ways."""
+
+_PAUSES: Final = (*GAPS, 0.5, 0.95, 1.05)
+_LEASES: Final = (0.5, 0.9, 1.1)
+_TERMS: Final = (0.3, 1.0, 3.0, 60.0)
+_SEATS: Final = (1, 1, 2, 2, 3)
+_DURATIONS: Final = (None, None, None, 60.0, 3.0, 1.0)
+_FEATURES: Final = (("base",), ("base", "export"), ("export",))
+_CRASHES: Final = 3
+
+_DEVICE_VERBS: Final[Mapping[str, int]] = {
+    "validate": 4,
+    "activate": 6,
+    "heartbeat": 3,
+    "release": 3,
+    "issue_token": 2,
+    "validate_token": 2,
+    "issue": 1,
+}
+_VENDOR_VERBS: Final[Mapping[str, int]] = {
+    "revoke": 1,
+    "suspend": 2,
+    "reinstate": 2,
+    "renew": 2,
+    "issue": 2,
+    "audit_log": 1,
+}
+_CAP_OF: Final = {method: cap for cap, methods in METHODS.items() for method in methods}
+
+_KEPT: Final = 0.8
+"""How likely a verb, or a kind of step, takes part in a story at all."""
+
+_Draws = Iterator[dict[str, Any]]
+
+
+@dataclass(slots=True)
+class _Book:
+    """What the plan so far came to, as far as later steps must know."""
+
+    licences: int = 0
+    crashes: int = 0
+    cut: set[str] = field(default_factory=set)
+    """Clients with a cut that no call has met yet; a second one could never be met."""
+
+    def label(self, draw: random.Random) -> str:
+        """The newest licence, or one of the two before it: races live on fresh ones."""
+        return f"L{max(1, self.licences - draw.choice((0, 0, 1, 2)))}"
+
+
+@dataclass(frozen=True)
+class Family:
+    """What stories are made of, for a target with these capabilities and numbers."""
+
+    capabilities: AbstractSet[Cap]
+    contract: Contract
+
+    def able(self, verb: str) -> bool:
+        """Whether the target can do this."""
+        return verb == "issue" or _CAP_OF.get(verb) in self.capabilities
+
+    @cached_property
+    def verbs(self) -> tuple[str, ...]:
+        """Every kind of operation that stories try."""
+        tried = dict.fromkeys((*_VENDOR_VERBS, *_DEVICE_VERBS, "jwks"))
+        return tuple(verb for verb in tried if self.able(verb))
+
+    def plan(self, seed: int, steps: int = STEPS, *, left_out: AbstractSet[int] = frozenset()) -> Plan:
+        """The plan of ``seed``. ``left_out`` are decisions that are not taken; the others stay as they are."""
+        return list(self._plan(seed, steps, left_out))
+
+    def _plan(self, seed: int, steps: int, left_out: AbstractSet[int]) -> _Draws:
+        hand = _Hand(self, stream(seed, "family"))
+        book = _Book()
+        yield from hand.fresh_licence(stream(seed, "first"), book)
+        for index in range(steps):
+            if index not in left_out:
+                draw = stream(seed, "step", index)
+                (kind,) = draw.choices(hand.kinds, cum_weights=hand.weights)
+                yield from kind(draw, book)
+        yield {"do": "settle"}
+        for number in range(book.licences):
+            yield {"do": "call", "client": VENDOR, "verb": "issue", "licence": f"L{number + 1}"}
+        if self.able("jwks"):
+            yield {"do": "call", "client": DEVICES[0], "verb": "jwks", "licence": "L1"}
+        if self.able("audit_log"):
+            yield {"do": "call", "client": VENDOR, "verb": "audit_log"}
+
+
+class _Hand:
+    """The kinds of step of one story, each with its weight."""
+
+    def __init__(self, family: Family, draw: random.Random) -> None:
+        self._family = family
+        self._device = self._some(_DEVICE_VERBS, draw)
+        self._vendor = self._some(_VENDOR_VERBS, draw)
+        optional: list[tuple[Callable[[random.Random, _Book], _Draws], int]] = [
+            (self.cross, 3),
+            (self.contend, 3),
+            (self.advance, 3),
+            (self.cut_next, 2),
+            (self.outlive_term, 1),
+        ]
+        if Cap.RESTART in family.capabilities:
+            optional += [(self.crash, 1)]
+        if family.contract.lease and family.able("activate"):
+            optional += [(self.leases, 1), (self.outlive_lease, 1)]
+        if family.able("revoke"):
+            optional += [(self.revoke_in_use, 1)]
+        if family.able("suspend") and family.able("validate"):
+            optional += [(self.suspend_in_use, 1)]
+        if family.able("validate_token"):
+            optional += [(self.forge, 2)]
+        kept = [(self.start, 8), (self.vendor, 3), (self.fresh_licence, 2), (self.settle, 2)]
+        kept += [each for each in optional if draw.random() < _KEPT]
+        self.kinds = [kind for kind, _ in kept]
+        self.weights = list(accumulate(weight for _, weight in kept))
+
+    def _some(self, verbs: Mapping[str, int], draw: random.Random) -> Sequence[str]:
+        able = {verb: weight for verb, weight in verbs.items() if self._family.able(verb)}
+        # A draw for each verb, whether it is possible or not: they don't shift each other.
+        kept = {verb for verb in verbs if draw.random() < _KEPT}
+        some = {verb: weight for verb, weight in able.items() if verb in kept} or able
+        return [verb for verb, weight in some.items() for _ in range(weight)]
+
+    # Kinds of step --------------------------------------------------------------------------
+
+    def fresh_licence(self, draw: random.Random, book: _Book) -> _Draws:
+        duration = draw.choice(_DURATIONS)
+        yield from self._issued(book, draw.choice(_SEATS), duration, draw.choice(_FEATURES))
+
+    def start(self, draw: random.Random, book: _Book) -> _Draws:
+        yield from self._start(draw.choice(DEVICES), draw.choice(self._device), draw, book)
+
+    def vendor(self, draw: random.Random, book: _Book) -> _Draws:
+        yield from self._start(VENDOR, draw.choice(self._vendor), draw, book)
+
+    def cross(self, draw: random.Random, book: _Book) -> _Draws:
+        """Two clients do two things to one licence at once."""
+        label = book.label(draw)
+        first, second = draw.sample(DEVICES, 2)
+        calls = [(first, draw.choice(self._device)), (second, draw.choice(self._device))]
+        if draw.random() < 0.5:  # noqa: PLR2004 - as often as not
+            calls[draw.randrange(2)] = VENDOR, draw.choice(self._vendor)
+        for client, verb in calls:
+            yield from self._start(client, verb, draw, book, label)
+
+    def contend(self, draw: random.Random, book: _Book) -> _Draws:
+        book.cut.difference_update(DEVICES)
+        yield {"do": "contend", "verb": draw.choice(self._device), "licence": book.label(draw)}
+
+    def settle(self, _draw: random.Random, _book: _Book) -> _Draws:
+        yield {"do": "settle"}
+
+    def advance(self, draw: random.Random, _book: _Book) -> _Draws:
+        yield {"do": "advance", "seconds": draw.choice(_PAUSES)}
+
+    def leases(self, draw: random.Random, _book: _Book) -> _Draws:
+        yield {"do": "advance", "seconds": self._lease * draw.choice(_LEASES)}
+
+    def cut_next(self, draw: random.Random, book: _Book) -> _Draws:
+        client, what = draw.choice((VENDOR, *DEVICES)), draw.choice(("request", "answer"))
+        if client not in book.cut:
+            book.cut.add(client)
+            yield {"do": "cut_next", "client": client, "what": what}
+
+    def crash(self, draw: random.Random, book: _Book) -> _Draws:
+        power = draw.random() < 0.5  # noqa: PLR2004 - as often as not
+        if book.crashes < _CRASHES:
+            book.crashes += 1
+            yield {"do": "crash", "power": power}
+
+    def outlive_lease(self, draw: random.Random, book: _Book) -> _Draws:
+        """Every lease runs out, then a device asks for a seat."""
+        yield {"do": "advance", "seconds": self._lease * _LEASES[-1]}
+        yield from self._start(draw.choice(DEVICES), "activate", draw, book)
+
+    def outlive_term(self, draw: random.Random, book: _Book) -> _Draws:
+        """A licence is used within its term and after it."""
+        term = draw.choice((0.3, 1.0))
+        yield from self._issued(book, 1, term, ("base",))
+        label = f"L{book.licences}"
+        book.cut.difference_update(DEVICES)
+        for step in self._in_use("validate", label):
+            yield step
+            if step["do"] == "settle":
+                yield {"do": "advance", "seconds": term * 1.1}
+
+    def revoke_in_use(self, draw: random.Random, book: _Book) -> _Draws:
+        """All devices use a licence, it is revoked, and they try again."""
+        verbs = ("validate", "activate", "issue_token", "validate_token")
+        verb = draw.choice([each for each in verbs if self._family.able(each)] or ["issue"])
+        label = book.label(draw)
+        book.cut.clear()
+        for step in self._in_use(verb, label):
+            yield step
+            if step["do"] == "settle":
+                yield {"do": "call", "client": VENDOR, "verb": "revoke", "licence": label}
+
+    def suspend_in_use(self, draw: random.Random, book: _Book) -> _Draws:
+        """All devices ask for a licence before it is suspended, while it is, and after."""
+        label = book.label(draw)
+        book.cut.clear()
+        for step in self._in_use("validate", label):
+            yield step
+            if step["do"] == "settle":
+                yield {"do": "call", "client": VENDOR, "verb": "suspend", "licence": label}
+        yield {"do": "settle"}
+        yield {"do": "call", "client": VENDOR, "verb": "reinstate", "licence": label}
+        yield {"do": "contend", "verb": "validate", "licence": label}
+
+    def forge(self, draw: random.Random, book: _Book) -> _Draws:
+        """An honest token and the published keys, a forged one, and the honest one again."""
+        call = {"do": "call", "client": draw.choice(DEVICES), "licence": book.label(draw)}
+        book.cut.discard(call["client"])
+        yield {**call, "verb": "issue_token"}
+        yield {**call, "verb": "jwks"}
+        signed = Cap.TEST_SIGNER in self._family.capabilities
+        attack = draw.choice([each for each in ATTACKS.values() if signed or not each.needs_signer])
+        for asked in ({}, attack.asked, {}):
+            yield {**call, "verb": "validate_token", **asked}
+
+    # What they are made of ------------------------------------------------------------------
+
+    @property
+    def _lease(self) -> float:
+        return self._family.contract.lease or 0.0
+
+    def _issued(self, book: _Book, seats: int, duration: float | None, features: tuple[str, ...]) -> _Draws:
+        book.licences += 1
+        book.cut.discard(VENDOR)
+        step = {"do": "fresh_licence", "seats": seats, "features": list(features), "plan": "standard"}
+        yield step if duration is None else {**step, "duration": duration}
+
+    def _start(self, client: str, verb: str, draw: random.Random, book: _Book, label: str = "") -> _Draws:
+        step: dict[str, Any] = {"do": "start", "client": client, "verb": verb}
+        term = draw.choice(_TERMS)
+        if verb != "audit_log":
+            step["licence"] = label or book.label(draw)
+        if verb == "renew":
+            step["duration"] = term
+        book.cut.discard(client)
+        yield step
+
+    @staticmethod
+    def _in_use(verb: str, label: str) -> Iterator[dict[str, Any]]:
+        """All devices do something, once before and once after whatever the caller puts behind the settling."""
+        yield {"do": "contend", "verb": verb, "licence": label}
+        yield {"do": "settle"}
+        yield {"do": "contend", "verb": verb, "licence": label}

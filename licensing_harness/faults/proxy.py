@@ -3,7 +3,7 @@
 Status codes, bodies and their order of checks are Toxiproxy's, as observed.
 Where it differs on purpose: it listens on loopback addresses only (an empty
 ``listen`` means 127.0.0.1), its chance is seeded, a PATCH that fails changes
-nothing, and it knows the toxics latency, noop, reset_peer and timeout.
+nothing, and attributes with which Toxiproxy crashes are refused.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from urllib.parse import unquote
 
 from licensing_harness.faults.bodies import BadBody, attributes, fields, read
 from licensing_harness.faults.http import Answer, HttpServer
-from licensing_harness.faults.toxics import ATTRIBUTES, STAGES, Toxic
+from licensing_harness.faults.kinds import ATTRIBUTES, STAGES, refusal
+from licensing_harness.faults.toxics import Toxic
 from licensing_harness.faults.wire import Address, Proxy, Wire
 
 VERSION: Final = "2.12.0"
@@ -236,13 +237,14 @@ class ToxiproxyServer:
             raise Refused(400, "invalid toxic type")
         if any(each.name == name for each in proxy.toxics):
             raise Refused(409, "toxic already exists")
-        defaults = dict.fromkeys(ATTRIBUTES[kind], 0)
+        chosen = dict.fromkeys(ATTRIBUTES[kind], 0) | attributes(value, ATTRIBUTES[kind])
+        _sound(kind, chosen)
         toxic = Toxic(
             name=name,
             type=kind,
             stream=stream,
             toxicity=asked.get("toxicity", 1.0),
-            attributes=defaults | attributes(value, ATTRIBUTES[kind]),
+            attributes=chosen,
         )
         proxy.add(toxic)
         return _json(200, _toxic_shown(toxic))
@@ -254,7 +256,9 @@ class ToxiproxyServer:
         toxic = self._find(parts)
         value = read(body)
         asked = fields(value, {"toxicity": float}, "toxics.ToxicWrapper")
-        toxic.attributes = toxic.attributes | attributes(value, ATTRIBUTES[toxic.type])
+        chosen = toxic.attributes | attributes(value, ATTRIBUTES[toxic.type])
+        _sound(toxic.type, chosen)
+        toxic.attributes = chosen
         toxic.toxicity = asked.get("toxicity", toxic.toxicity)
         self._proxy(parts[0]).update(toxic)
         return _json(200, _toxic_shown(toxic))
@@ -297,6 +301,12 @@ def _wanted(body: bytes) -> list[dict[str, Any]]:
             if not each.get(field):
                 raise Refused(400, f"missing required field: {field} at proxy {position}")
     return wanted
+
+
+def _sound(kind: str, chosen: dict[str, int]) -> None:
+    reason = refusal(kind, chosen)
+    if reason is not None:
+        raise Refused(400, reason)
 
 
 def _toxics_of(proxy: Proxy) -> list[dict[str, Any]]:

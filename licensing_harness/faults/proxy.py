@@ -17,7 +17,7 @@ from licensing_harness.faults.bodies import BadBody, attributes, fields, read
 from licensing_harness.faults.http import Answer, HttpServer
 from licensing_harness.faults.kinds import ATTRIBUTES, STAGES, refusal
 from licensing_harness.faults.toxics import Toxic
-from licensing_harness.faults.wire import Address, Proxy, Wire
+from licensing_harness.faults.wire import Address, Proxy, Wire, joined, require_loopback
 
 VERSION: Final = "2.12.0"
 _PROXY: Final = {"name": str, "listen": str, "upstream": str, "enabled": bool}
@@ -51,9 +51,10 @@ class ToxiproxyServer:
         self._http = HttpServer(self._answer)
         self._answered = 0
 
-    def start(self, port: int = 0) -> Address:
-        """Listen on 127.0.0.1 and return the address. Raises OSError when the port is taken."""
-        return self._wire.run(lambda: self._http.start(port))
+    def start(self, port: int = 0, host: str = "127.0.0.1") -> Address:
+        """Listen on a loopback address and return it with its port. Raises OSError when it can't be had."""
+        require_loopback(host)
+        return self._wire.run(lambda: self._http.start(port, host))
 
     def close(self) -> None:
         """Stop the API and every proxy made through it."""
@@ -162,7 +163,7 @@ class ToxiproxyServer:
         except OSError as error:
             taken = "bind: address already in use" if error.errno is not None else str(error)
             raise Refused(500, f"listen tcp {listen}: {taken}") from error
-        self._wanted[name] = (_joined(proxy.listen), upstream)
+        self._wanted[name] = (joined(proxy.listen), upstream)
 
     async def _show(self, parts: list[str], _: bytes) -> Answer:
         self._proxy(parts[0])
@@ -338,11 +339,6 @@ def _target(upstream: str) -> Address:
     """Where to dial; an upstream that is none is kept, and every dial to it fails, as Toxiproxy has it."""
     host, _, port = upstream.rpartition(":")
     return (host.strip("[]") or "127.0.0.1", int(port) if port.isdecimal() else 0)
-
-
-def _joined(address: Address) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _dump(value: Any) -> bytes:

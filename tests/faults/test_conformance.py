@@ -153,14 +153,15 @@ def test_removed_latency_lets_go(line: Line, stream: str) -> None:
 
 
 @BOTH
-def test_bandwidth_takes_its_time(line: Line, stream: str) -> None:
-    """Seven thousand bytes at twenty a millisecond take 350 ms; the end follows the last of them."""
-    line.toxic("bandwidth", stream, rate=20)
+@pytest.mark.parametrize(("rate", "size", "seconds"), [(20, 7000, 0.33), (10, 900, 0.08)])
+def test_bandwidth_takes_its_time(line: Line, stream: str, rate: int, size: int, seconds: float) -> None:
+    """Bytes, in pieces or in one, take as long as the rate says; the end follows the last of them."""
+    line.toxic("bandwidth", stream, rate=rate)
     source, sink = line.ends(stream)
-    with at_least(0.3):
-        source.sendall(b"abcdefg" * 1000)
+    with at_least(seconds):
+        source.sendall(b"x" * size)
         source.close()
-        assert to_the_end(sink) == b"abcdefg" * 1000
+        assert to_the_end(sink) == b"x" * size
 
 
 @BOTH

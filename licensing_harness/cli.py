@@ -1,4 +1,4 @@
-"""The command line: ``licensing-harness gate | drill | serve | check | replay | explore | prove | doctor | init``.
+"""The command line: ``licensing-harness gate | drill | explore | serve | check | replay | prove | ...``.
 
 Every command returns an exit code of ``licensing_harness.verdict.Exit``. An
 error of the user's or of the run is one line on stderr, never a traceback.
@@ -170,6 +170,27 @@ def serve(
       licensing-harness serve --port 0 --db /tmp/licences.db --lease 60 --defect seats-race
     """
     return _command("serve")(host=host, port=port, db=db, extra=list(context.args))
+
+
+@app.command()
+def proxy(
+    *,
+    port: Annotated[int, typer.Option(help="The port of the API; 0 for any free one.", min=0, max=65535)] = 8474,
+    host: Annotated[str, typer.Option(help="The loopback address to bind to.")] = "127.0.0.1",
+    seed: Annotated[int, typer.Option(help="Decides on which connections a toxic falls, and its jitter.")] = 0,
+) -> int:
+    """Run the embedded fault proxy alone in the foreground, until Ctrl-C.
+
+    It speaks the HTTP API of Toxiproxy 2.12, and listens on loopback addresses only.
+    The first line of output is the address of the API.
+
+    [bold]Examples[/bold]
+
+      licensing-harness proxy
+
+      licensing-harness proxy --port 0 --seed 7
+    """
+    return _command("proxy")(host=host, port=port, seed=seed)
 
 
 @app.command()

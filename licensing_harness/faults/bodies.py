@@ -29,6 +29,8 @@ class _Real(float):
 
 
 _DECODE: Final = json.JSONDecoder(parse_float=_Real)
+_INT64: Final = 2**63
+_FLOAT32: Final = 3.4028234663852886e38
 _GO: Final = {str: "string", bool: "bool", int: "int64", float: "float32"}
 
 
@@ -43,6 +45,8 @@ def read(body: bytes) -> Any:
         cut = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated")
         what = "unexpected EOF" if cut else f"invalid character {text[error.pos]!r} looking for beginning of value"
         raise BadBody(f"bad request body: {what}") from error
+    except (RecursionError, ValueError) as error:  # nested too deep, or a number of too many digits
+        raise BadBody("bad request body: json: too large a value") from error
     return value
 
 
@@ -81,11 +85,13 @@ def _typed(value: Any, wanted: type, where: str) -> Any:
         return value
     if wanted is str and isinstance(value, str):
         return value
-    if wanted is int and whole:
+    if wanted is int and whole and -_INT64 <= value < _INT64:
         return value
-    if wanted is float and (whole or isinstance(value, _Real)):
+    if wanted is float and (whole or isinstance(value, _Real)) and -_FLOAT32 <= value <= _FLOAT32:
         return float(value)
-    shown = f"number {value.text}" if isinstance(value, _Real) else _kind(value)
+    written = value.text if isinstance(value, _Real) else value
+    number = wanted in {int, float} and (whole or isinstance(value, _Real))
+    shown = f"number {written}" if number else _kind(value)
     raise BadBody(
         f"bad request body: json: cannot unmarshal {shown} into Go struct field {where} of type {_GO[wanted]}"
     )

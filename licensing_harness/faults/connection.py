@@ -15,7 +15,8 @@ import struct
 from typing import TYPE_CHECKING, Final, cast
 
 from licensing_harness.entropy import stream
-from licensing_harness.faults.toxics import MOST_HELD, STAGES, Chunk, Direction, Stage, Timer, Toxic
+from licensing_harness.faults.kinds import STAGES
+from licensing_harness.faults.toxics import MOST_HELD, Chunk, Direction, Stage, Timer, Toxic
 
 if TYPE_CHECKING:
     from licensing_harness.faults.wire import Proxy

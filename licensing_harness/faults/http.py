@@ -33,9 +33,9 @@ class HttpServer:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def start(self, port: int) -> tuple[str, int]:
-        """Listen on 127.0.0.1 and return the address. Raises OSError when the port is taken."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=_MOST_BYTES)
+    async def start(self, port: int, host: str) -> tuple[str, int]:
+        """Listen and return the address. Raises OSError when it can't be had."""
+        self._server = await asyncio.start_server(self._serve, host, port, limit=_MOST_BYTES)
         address: tuple[str, int] = self._server.sockets[0].getsockname()[:2]
         return address
 

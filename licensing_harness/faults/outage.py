@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
 from licensing_harness.errors import CleanUpIncomplete, HarnessError, NotRun, UsageError
+from licensing_harness.faults.kinds import ATTRIBUTES
 from licensing_harness.faults.server import FaultServer
-from licensing_harness.faults.toxics import ATTRIBUTES
 from licensing_harness.faults.toxiproxy import ToxiproxyClient, ToxiproxyDiffers
 from licensing_harness.vocabulary import FaultKind
 

@@ -3,7 +3,7 @@
 Status codes, bodies and their order of checks are Toxiproxy's, as observed.
 Where it differs on purpose: it listens on loopback addresses only (an empty
 ``listen`` means 127.0.0.1), its chance is seeded, a PATCH that fails changes
-nothing, and it knows the toxics latency, noop, reset_peer and timeout.
+nothing, and attributes with which Toxiproxy crashes are refused.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from urllib.parse import unquote
 
 from licensing_harness.faults.bodies import BadBody, attributes, fields, read
 from licensing_harness.faults.http import Answer, HttpServer
-from licensing_harness.faults.toxics import ATTRIBUTES, STAGES, Toxic
-from licensing_harness.faults.wire import Address, Proxy, Wire
+from licensing_harness.faults.kinds import ATTRIBUTES, STAGES, refusal
+from licensing_harness.faults.toxics import Toxic
+from licensing_harness.faults.wire import Address, Proxy, Wire, joined, require_loopback
 
 VERSION: Final = "2.12.0"
 _PROXY: Final = {"name": str, "listen": str, "upstream": str, "enabled": bool}
@@ -50,9 +51,10 @@ class ToxiproxyServer:
         self._http = HttpServer(self._answer)
         self._answered = 0
 
-    def start(self, port: int = 0) -> Address:
-        """Listen on 127.0.0.1 and return the address. Raises OSError when the port is taken."""
-        return self._wire.run(lambda: self._http.start(port))
+    def start(self, port: int = 0, host: str = "127.0.0.1") -> Address:
+        """Listen on a loopback address and return it with its port. Raises OSError when it can't be had."""
+        require_loopback(host)
+        return self._wire.run(lambda: self._http.start(port, host))
 
     def close(self) -> None:
         """Stop the API and every proxy made through it."""
@@ -161,7 +163,7 @@ class ToxiproxyServer:
         except OSError as error:
             taken = "bind: address already in use" if error.errno is not None else str(error)
             raise Refused(500, f"listen tcp {listen}: {taken}") from error
-        self._wanted[name] = (_joined(proxy.listen), upstream)
+        self._wanted[name] = (joined(proxy.listen), upstream)
 
     async def _show(self, parts: list[str], _: bytes) -> Answer:
         self._proxy(parts[0])
@@ -236,13 +238,14 @@ class ToxiproxyServer:
             raise Refused(400, "invalid toxic type")
         if any(each.name == name for each in proxy.toxics):
             raise Refused(409, "toxic already exists")
-        defaults = dict.fromkeys(ATTRIBUTES[kind], 0)
+        chosen = dict.fromkeys(ATTRIBUTES[kind], 0) | attributes(value, ATTRIBUTES[kind])
+        _sound(kind, chosen)
         toxic = Toxic(
             name=name,
             type=kind,
             stream=stream,
             toxicity=asked.get("toxicity", 1.0),
-            attributes=defaults | attributes(value, ATTRIBUTES[kind]),
+            attributes=chosen,
         )
         proxy.add(toxic)
         return _json(200, _toxic_shown(toxic))
@@ -254,7 +257,9 @@ class ToxiproxyServer:
         toxic = self._find(parts)
         value = read(body)
         asked = fields(value, {"toxicity": float}, "toxics.ToxicWrapper")
-        toxic.attributes = toxic.attributes | attributes(value, ATTRIBUTES[toxic.type])
+        chosen = toxic.attributes | attributes(value, ATTRIBUTES[toxic.type])
+        _sound(toxic.type, chosen)
+        toxic.attributes = chosen
         toxic.toxicity = asked.get("toxicity", toxic.toxicity)
         self._proxy(parts[0]).update(toxic)
         return _json(200, _toxic_shown(toxic))
@@ -299,6 +304,12 @@ def _wanted(body: bytes) -> list[dict[str, Any]]:
     return wanted
 
 
+def _sound(kind: str, chosen: dict[str, int]) -> None:
+    reason = refusal(kind, chosen)
+    if reason is not None:
+        raise Refused(400, reason)
+
+
 def _toxics_of(proxy: Proxy) -> list[dict[str, Any]]:
     upstream_first = sorted(proxy.toxics, key=lambda toxic: toxic.direction == "downstream")
     return [_toxic_shown(toxic) for toxic in upstream_first]
@@ -328,11 +339,6 @@ def _target(upstream: str) -> Address:
     """Where to dial; an upstream that is none is kept, and every dial to it fails, as Toxiproxy has it."""
     host, _, port = upstream.rpartition(":")
     return (host.strip("[]") or "127.0.0.1", int(port) if port.isdecimal() else 0)
-
-
-def _joined(address: Address) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _dump(value: Any) -> bytes:

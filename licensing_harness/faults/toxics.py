@@ -29,7 +29,7 @@ class Chunk:
 
 @dataclass(eq=False, kw_only=True, slots=True)
 class Toxic:
-    """One toxic of one proxy. Attributes are whole numbers, in milliseconds for all types here."""
+    """One toxic of one proxy. Attributes are whole numbers; times are milliseconds, a slicer's microseconds."""
 
     name: str
     type: str
@@ -271,19 +271,3 @@ class ResetPeer(Stage):
         if self._timer is not None:
             self._timer.cancel()
             self.shut()
-
-
-STAGES: Final[dict[str, type[Stage]]] = {
-    "latency": Latency,
-    "noop": Noop,
-    "reset_peer": ResetPeer,
-    "timeout": Timeout,
-}
-"""The types of toxics that the embedded proxy has."""
-
-ATTRIBUTES: Final[dict[str, tuple[str, ...]]] = {
-    "latency": ("latency", "jitter"),
-    "noop": (),
-    "reset_peer": ("timeout",),
-    "timeout": ("timeout",),
-}

@@ -227,3 +227,9 @@ def require_loopback(host: str) -> None:
     if not inside:
         message = f"the embedded proxy listens on loopback addresses only, not on {host!r}"
         raise OSError(message)
+
+
+def joined(address: Address) -> str:
+    """Host and port as they stand in an URL."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

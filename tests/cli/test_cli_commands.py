@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,13 +14,16 @@ import pytest
 
 from licensing_harness import cli, run
 from licensing_harness.errors import UsageError
+from licensing_harness.faults.toxiproxy import ToxiproxyClient
 
 TOY = ("--target", "asgi:toy:simulated", "--adapter", "toy:ToyAdapter")
 RACED = ("--target", "asgi:toy:simulated?race=1", "--adapter", "toy:ToyAdapter")
 REFERENCE = "licensing_harness.target.reference:ReferenceAdapter"
 
 
-@pytest.mark.parametrize("name", ["gate", "drill", "serve", "check", "replay", "explore", "prove", "doctor", "init"])
+@pytest.mark.parametrize(
+    "name", ["gate", "drill", "explore", "serve", "proxy", "check", "replay", "prove", "doctor", "init"]
+)
 def test_every_command_has_help_with_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """``--help`` says what a command does and shows how it is called."""
     assert cli._main([name, "--help"]) == 0
@@ -50,6 +54,11 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (["explore", "--defect", "none-such"], "no defect none-such; there are "),
         (["drill", "none-such"], "no drill 'none-such' here, and no file of that name; there are answers-lost"),
         (["prove", "--defect", "none-such"], "no defect none-such; there are "),
+        (
+            ["proxy", "--host", "0.0.0.0"],
+            "--host: the embedded proxy listens on loopback addresses only, not on '0.0.0.0'",
+        ),
+        (["proxy", "--host", "here"], "--host: the embedded proxy listens on loopback addresses only, not on 'here'"),
         (["prove", "--depth", "deep"], "--depth 'deep' is none of smoke, ci, nightly"),
     ],
 )
@@ -313,3 +322,35 @@ def test_serve_says_where_it_is_and_ends_when_asked(tmp_path: Path, command: Any
     assert wrong.code == 4, wrong.out + wrong.err
     assert "LICENSING_SECRET_API_TOKEN" in wrong.out
     assert "not-the-token" not in wrong.out + wrong.err
+
+
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+def test_proxy_says_where_it_is_and_ends_when_asked(command: Any, asked: signal.Signals) -> None:
+    """The first line is its address, a taken port is one line and exit 3, a signal ends it and its proxies with 0."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "licensing_harness", "proxy", "--port", "0", "--seed", "7"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as proxy:
+        try:
+            assert proxy.stdout is not None
+            url = proxy.stdout.readline().strip()
+            port = int(url.removeprefix("http://127.0.0.1:"))
+            with ToxiproxyClient("127.0.0.1", port) as client:
+                assert client.version() == "2.12.0"
+                made = client.create(name="licences", upstream=f"127.0.0.1:{port}")
+                client.add_toxic("licences", name="slow", type="bandwidth", attributes={"rate": 0})
+            through = socket.create_connection(("127.0.0.1", int(made.listen.rpartition(":")[2])), timeout=20)
+            taken = command("proxy", "--port", str(port))
+        finally:
+            proxy.send_signal(asked)
+            out, err = proxy.communicate(timeout=20)
+
+    with through:
+        assert through.recv(1) == b""
+    assert (proxy.returncode, out, err) == (0, "", "")
+    assert (taken.code, taken.out) == (3, "")
+    assert taken.err == (
+        f"ERROR: 127.0.0.1:{port} is in use: stop what listens there, or give another --port (0 takes any free one)\n"
+    )

@@ -10,7 +10,9 @@ import pytest
 from echo_server import Echo, connect
 
 from licensing_harness.clock import RealClock
+from licensing_harness.entropy import stream
 from licensing_harness.errors import HarnessError
+from licensing_harness.faults.shaping import halved
 from licensing_harness.faults.toxics import Toxic
 from licensing_harness.faults.wire import Proxy, Wire
 
@@ -297,3 +299,72 @@ def test_a_wire_that_does_not_answer_says_so() -> None:
         with pytest.raises(HarnessError, match="did not answer within"):
             wire.run(lambda: asyncio.sleep(0.3))
         CLOCK.sleep(0.4)
+
+
+@pytest.mark.parametrize(
+    ("size", "average", "variation"), [(0, 5, 0), (5, 5, 0), (6, 5, 0), (1000, 7, 3), (32768, 100, 100), (3, 1, 1)]
+)
+def test_a_slicer_loses_no_byte(size: int, average: int, variation: int) -> None:
+    """The pieces add up, and none is larger than average plus variation."""
+    chance = stream(3, "slicer")
+    sizes = list(halved(size, average, variation, lambda: chance.randrange(-variation, variation)))
+
+    assert sum(sizes) == size
+    assert min(sizes) >= 0
+    assert max(sizes) <= average + variation
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"type_": "bandwidth", "rate": 100_000},
+        {"type_": "slicer", "average_size": 3000, "size_variation": 1000},
+        {"type_": "slicer", "average_size": 20_000, "delay": 10},
+        {"type_": "limit_data", "bytes": 1 << 30},
+        {"type_": "slow_close", "delay": 10},
+    ],
+    ids=["bandwidth", "slicer", "slow slicer", "limit_data", "slow_close"],
+)
+def test_a_shaped_stream_arrives_whole_and_in_order(wire: Wire, proxy: Proxy, shape: dict[str, Any]) -> None:
+    """Two megabytes arrive as they were sent, also when the toxic is changed and removed on the way."""
+    one = put(wire, proxy, toxic(**shape))
+    sent = b"".join(b"%07d\n" % number for number in range(250_000))
+    with connect(proxy.listen) as client:
+        writer = threading.Thread(target=client.sendall, args=(sent,))
+        writer.start()
+        got = bytearray()
+        while len(got) < len(sent) // 3:
+            got += client.recv(1 << 16)
+        wire.call(lambda: proxy.update(one))
+        while len(got) < len(sent) // 2:
+            got += client.recv(1 << 16)
+        wire.call(lambda: proxy.remove(one))
+        while len(got) < len(sent):
+            got += client.recv(1 << 16)
+        writer.join()
+    assert bytes(got) == sent
+
+
+def test_a_stalled_stream_stops_reading(wire: Wire, proxy: Proxy, echo: Echo) -> None:
+    """A rate of zero keeps little: the sender blocks, and all arrives once the toxic is gone."""
+    one = put(wire, proxy, toxic("bandwidth", "upstream"))
+    sent = b"a" * (32 << 20)
+    with connect(proxy.listen) as client:
+        client.setblocking(False)
+        written = 0
+        quiet = CLOCK.now() + 0.3
+        while CLOCK.now() < quiet and written < len(sent):
+            try:
+                written += client.send(sent[written : written + (1 << 20)])
+            except BlockingIOError:
+                CLOCK.sleep(0.01)
+            else:
+                quiet = CLOCK.now() + 0.3
+        assert written < len(sent)
+        assert echo.seen == []
+        client.settimeout(10)
+        wire.call(lambda: proxy.remove(one))
+        got = 0
+        while got < written:
+            got += len(client.recv(1 << 20))
+        assert got == written

@@ -198,16 +198,17 @@ class Tally:
         promises = [self._promise(each) for each in self.promises]
         verdicts = [each.verdict for each in promises]
         undecided = Verdict.UNDECIDED in verdicts or any(each.verdict is Verdict.UNDECIDED for each in scenarios)
-        own = []
+        own, more = [], [*self._codes, *codes]
+        nothing = not {Verdict.HELD, Verdict.BROKEN} & set(verdicts)
         if Verdict.BROKEN in verdicts:
             verdict = Verdict.BROKEN
             own.append(Exit.BROKEN)
-        elif undecided or Verdict.HELD not in verdicts or self._codes:
+        elif undecided or nothing or any(more):
             verdict = Verdict.UNDECIDED
         else:
             verdict = Verdict.HELD
             own.append(Exit.HELD)
-        if undecided or (verdict is Verdict.UNDECIDED and not self._codes):
+        if undecided or (nothing and not self._codes):
             own.append(Exit.UNDECIDED)
         unjudged = sum(each.unjudged for each in self._tried.values())
         many = f"{unjudged} stories were cut short and are not judged"
@@ -223,7 +224,7 @@ class Tally:
             started=started,
             seconds=seconds,
             verdict=verdict,
-            exit_code=int(worst([*own, *self._codes, *codes])),
+            exit_code=int(worst([*own, *more])),
             promises=promises,
             scenarios=scenarios,
             findings=sorted(self._findings.values(), key=lambda each: (each.promise, each.case)),

@@ -309,6 +309,20 @@ def test_errors_of_the_run_outweigh_its_findings() -> None:
     assert Tally(HEADER).result(codes=[12]).exit_code == 12
 
 
+@pytest.mark.parametrize(
+    ("codes", "verdict", "code"), [([0], "held", 0), ([11], "undecided", 11), ([0, 10], "undecided", 10)]
+)
+def test_only_exit_0_is_held(codes: list[int], verdict: str, code: int) -> None:
+    """What else went wrong takes the verdict away from a run in which every promise held."""
+    tally = Tally(HEADER)
+    tally.judge(racing(accepted=False))
+
+    result = tally.result(codes=codes)
+
+    assert (result.verdict.value, result.exit_code) == (verdict, code)
+    assert Tally(HEADER).result(codes=codes).exit_code == 10
+
+
 def test_findings_are_counted_once_with_the_smallest_evidence() -> None:
     """Same promise, scenario, world and kind of evidence: one finding, seen twice; another world is another."""
     crashed = racing(accepted=True, story="a")

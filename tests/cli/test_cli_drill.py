@@ -91,6 +91,7 @@ def test_what_is_not_as_expected_has_its_code(
 
     assert done.code == code, done.out + done.err
     assert said in done.out
+    assert result(tmp_path)["verdict"] == "undecided"
 
 
 def test_a_dry_run_sends_nothing(command: Any, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from licensing_harness.errors import UsageError
+from licensing_harness.errors import UsageError, way_out
 from licensing_harness.options import BY_NAME, CONFIG_FILE, OPTIONS, SECRET_PREFIX, Option
 
 ASGI: Final = "asgi:"
@@ -259,7 +259,8 @@ def _from_toml(directories: Iterable[Path]) -> Iterator[tuple[str, Value]]:
     for key, raw in _load(path).items():
         option = BY_NAME.get(key)
         if option is None:
-            raise _unknown(f"{path.name}: unknown key {key!r}", key, BY_NAME)
+            message = f"{path.name}: unknown key {key!r}; {way_out(key, BY_NAME)}"
+            raise UsageError(message)
         source = f"{path.name}: {key}"
         yield option.name, Value(parse(option, raw, source), source)
 
@@ -277,7 +278,8 @@ def read_ini(path: Path | None) -> dict[str, Value]:
         option = next((each for each in OPTIONS if each.ini == key), None)
         where = f"{path.name}: {key}" if path is not None else key
         if option is None:
-            raise _unknown(f"{where}: unknown key", key, [each.ini for each in OPTIONS])
+            message = f"{where}: unknown key; {way_out(key, [each.ini for each in OPTIONS])}"
+            raise UsageError(message)
         found[option.name] = Value(raw, where)
     return found
 
@@ -309,14 +311,6 @@ def _load(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         message = f"{path}: can't be read: {error}"
         raise UsageError(message) from error
-
-
-def _unknown(what: str, key: str, known: Iterable[str]) -> UsageError:
-    import difflib
-
-    close = difflib.get_close_matches(key, list(known), n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
-    return UsageError(f"{what}; {hint}")
 
 
 def _check(config: Config) -> None:

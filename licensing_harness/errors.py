@@ -19,6 +19,7 @@ A test that dies of the first tree is an error of the run; one that dies of
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import ClassVar
 
 
@@ -68,3 +69,16 @@ class PromiseBroken(AssertionError):
 PromiseBroken.__module__ = "builtins"
 Undecided.__module__ = "builtins"
 NotRun.__module__ = "builtins"
+
+
+def closest(name: str, known: Collection[str]) -> str:
+    """The known name that ``name`` was probably meant to be; empty when none is near."""
+    import difflib  # every run of pytest loads this module, and hardly any needs this
+
+    return next(iter(difflib.get_close_matches(name, known, n=1)), "")
+
+
+def way_out(name: str, known: Collection[str]) -> str:
+    """What to say after a name that is not known: the nearest one, or all of them."""
+    near = closest(name, known)
+    return f"did you mean {near!r}?" if near else f"known: {', '.join(known)}"

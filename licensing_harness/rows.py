@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from licensing_harness.verdict import Exit, RunResult, ScenarioResult, Verdict, worst
+from licensing_harness.verdict import Exit, RunResult, ScenarioResult, Verdict, threshold_code, worst
 
 _PYTEST_FAILED = 1
 
@@ -98,8 +98,7 @@ class Rows:
         codes += [Exit.UNDECIDED for row in counted if row.verdict is Verdict.UNDECIDED and not row.code]
         if counted and not any(row.verdict in {Verdict.HELD, Verdict.BROKEN} for row in counted):
             codes.append(Exit.UNDECIDED)  # nothing held and nothing broken: nothing was proved
-        missed = {Verdict.BROKEN: Exit.THRESHOLD, Verdict.UNDECIDED: Exit.UNDECIDED}
-        codes += [missed[verdict] for each in self.thresholds() if (verdict := Verdict(each["verdict"])) in missed]
+        codes += [threshold_code(Verdict(each["verdict"])) for each in self.thresholds()]
         return worst(codes)
 
     def thresholds(self) -> list[dict[str, Any]]:

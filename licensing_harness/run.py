@@ -24,7 +24,7 @@ from licensing_harness.errors import CleanUpIncomplete, HarnessError, NotRun, Us
 from licensing_harness.history import Header, HistoryWriter, StoryHistory, lines_of
 from licensing_harness.masking import Masker
 from licensing_harness.target.adapter import Adapter, ControlAdapter, Target, blocking_verbs, check_adapter
-from licensing_harness.vocabulary import Cap
+from licensing_harness.vocabulary import ADDED, Cap
 from licensing_harness.worlds.story import Setting, World
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Run:
         """What the adapter declares, and what this kind of target adds."""
         added: set[Cap] = set()
         if self.config.target is None or self.config.in_process:
-            added = {Cap.RESTART, Cap.TEST_SIGNER}
+            added = set(ADDED)
         elif self.control is not None:
             overridden = {Cap.RESTART: "restart", Cap.TEST_SIGNER: "sign"}
             added = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import shutil
 import sys
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -25,7 +24,7 @@ from licensing_harness.errors import HarnessError, NotRun, PromiseBroken, Undeci
 from licensing_harness.history import Header
 from licensing_harness.options import OPTIONS
 from licensing_harness.report.directory import RunDirectory
-from licensing_harness.report.terminal import screen
+from licensing_harness.report.terminal import columns, screen
 from licensing_harness.report.text import finding_text
 from licensing_harness.rows import Row, Rows
 from licensing_harness.run import Place, Run, new_place
@@ -95,6 +94,7 @@ class Session:
         self.pytest = config
         self.config = _settings(config)
         self.run = Run(self.config, place)
+        self.directory = RunDirectory(Path(place.directory), self.run.masker)
         self.rows = Rows()
         self.result: RunResult | None = None
 
@@ -290,32 +290,31 @@ class Session:
             self.pytest.workeroutput["licensing"] = words  # type: ignore[attr-defined]
             return result
         # An interrupted worker may have recorded a story and reported no test: what it saw is kept and judged.
-        if self.rows.rows or self.rows.codes or RunDirectory(Path(self.run.place.directory), self.run.masker).recorded:
+        if self.rows.rows or self.rows.codes or self.directory.recorded:
             session.exitstatus = self._settle(session)
         return result
 
     def _settle(self, session: pytest.Session) -> int:
         """Judge the whole history once more, write the run directory, and say what the run ends with."""
         code = self.rows.exit_code(int(session.exitstatus), session.testsfailed)
-        directory = RunDirectory(Path(self.run.place.directory), self.run.masker)
         try:
-            tally = self._tally(directory)
+            tally = self._tally()
             seconds = round(self.run.clock.now(), 3)
             result = tally.result(depth=self.config.depth, started=self.run.place.started, seconds=seconds)
             if result.worlds and not any(row.deviation for row in self.rows.rows):
                 code = worst([code, result.exit_code])
             self.result = self.rows.complete(result, exit_code=code)
-            self.result = directory.write(self.result, tally.header, tally.cases)
-            directory.point_latest()
+            self.result = self.directory.write(self.result, tally.header, tally.cases)
+            self.directory.point_latest()
         except HarnessError as error:
             self.rows.troubles.append(str(error))
             code = worst([code, error.exit_code])
         return code
 
-    def _tally(self, directory: RunDirectory) -> Tally:
-        directory.make()
-        notes = directory.merge()
-        history = directory.history()
+    def _tally(self) -> Tally:
+        self.directory.make()
+        notes = self.directory.merge()
+        history = self.directory.history()
         recorded = history.is_file() and history.stat().st_size > 0
         tally = judge_file(history) if recorded else Tally(self._header())
         for note in dict.fromkeys([*self._left_out(), *self.run.notes, *notes]):
@@ -343,13 +342,11 @@ class Session:
             for error in self.rows.errors():
                 reporter.write_line(f"ERROR: {error}", red=True)
             return
-        place = Path(self.run.place.directory)
-        shown = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
         lines = screen(
             self.result,
-            width=shutil.get_terminal_size((100, 24)).columns,
+            width=columns(),
             encoding=sys.stdout.encoding or "utf-8",
-            report=str(shown),
+            report=self.directory.shown,
             masker=self.run.masker,
             colour=reporter.hasmarkup,
         )

@@ -37,6 +37,7 @@ from licensing_harness.generate.troubles import troubled as troubled
 from licensing_harness.history import StoryHistory
 from licensing_harness.run import Run
 from licensing_harness.verdict import Promise, ScenarioResult, Verdict, Violation
+from licensing_harness.vocabulary import ADDED
 from licensing_harness.vocabulary import Cap as Cap
 from licensing_harness.vocabulary import Contract as Contract
 from licensing_harness.vocabulary import FaultKind as FaultKind
@@ -147,7 +148,7 @@ class Campaign:
         why = self.run.adapter.not_applicable.get(cap)
         if why is not None:
             message = f"needs {cap.value!r}: not applicable: {why}"
-        elif cap in {Cap.RESTART, Cap.TEST_SIGNER}:
+        elif cap in ADDED:
             message = f"needs {cap.value!r}: the harness did not start this target; give it --licensing-control"
         else:
             message = f"needs {cap.value!r}: not declared by {name}"

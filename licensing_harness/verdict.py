@@ -48,6 +48,13 @@ def worst(codes: Iterable[int]) -> int:
     return min(codes, key=lambda code: _WORST_FIRST.index(code) if code in _WORST_FIRST else 3, default=10)
 
 
+def threshold_code(verdict: Verdict) -> int:
+    """The exit code of a threshold, or an expectation, that came to ``verdict``."""
+    if verdict is Verdict.BROKEN:
+        return int(Exit.THRESHOLD)
+    return int(Exit.HELD if verdict is Verdict.HELD else Exit.UNDECIDED)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Violation:
     """A promise broken in one story: what should have been, what was, and by which records."""

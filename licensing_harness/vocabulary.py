@@ -50,6 +50,12 @@ METHODS: Final[Mapping[Cap, tuple[str, ...]]] = {
 }
 """The adapter methods that a capability is made of. Capabilities not listed add a quality, not a method."""
 
+CAP_OF: Final[Mapping[str, Cap]] = {method: cap for cap, methods in METHODS.items() for method in methods}
+"""The capability that each verb belongs to."""
+
+ADDED: Final = frozenset({Cap.RESTART, Cap.TEST_SIGNER})
+"""Capabilities that no adapter states: the harness adds them where it started the target, or has a control."""
+
 MUTATIONS: Final = frozenset({"issue", "renew", "suspend", "reinstate", "revoke", "activate", "heartbeat", "release"})
 """Verbs that change the target's state: each is tried with its request lost and with its answer lost."""
 

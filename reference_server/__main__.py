@@ -47,7 +47,9 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (this machine only by default)")
     parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 takes a free one")
-    parser.add_argument("--db", required=True, help="path of an SQLite file, or postgresql://user@host/database")
+    parser.add_argument(
+        "--db", type=sqlite_path, required=True, help="path of an SQLite file, or postgresql://user@host/database"
+    )
     parser.add_argument("--keys", type=Path, help="file of the signing key, made if missing; beside the SQLite file")
     parser.add_argument("--token-file", type=Path, help="file of an API token's secret, made if missing, and let in")
     parser.add_argument("--lease", default="60", help="seconds for which a seat is held without a heartbeat")
@@ -86,9 +88,13 @@ class Server(uvicorn.Server):
                 signal.signal(each, handler)
 
 
+def sqlite_path(db: str) -> str:
+    """The path in ``sqlite:///PATH``, the form that SQLAlchemy has made usual; anything else as it is."""
+    return db.removeprefix("sqlite:///")
+
+
 def store_of(db: str) -> Store:
     """The store that ``--db`` names. Raises StartError."""
-    db = sqlite_path(db)
     scheme, separator, _ = db.partition("://")
     if db.startswith(POSTGRESQL):
         from reference_server.store.postgresql import PostgresqlStore
@@ -102,14 +108,8 @@ def store_of(db: str) -> Store:
     return SqliteStore(Path(db))
 
 
-def sqlite_path(db: str) -> str:
-    """The path in ``sqlite:///PATH``, the form that SQLAlchemy has made usual; anything else as it is."""
-    return db.removeprefix("sqlite:///")
-
-
 def key_file(given: Path | None, db: str) -> Path:
     """Where the signing key is. Raises StartError."""
-    db = sqlite_path(db)
     if given is not None:
         return given
     if db.startswith(POSTGRESQL):

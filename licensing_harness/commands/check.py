@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from rich.console import Console
 from licensing_harness.checkers.tally import judge_file
 from licensing_harness.errors import UsageError
 from licensing_harness.report.results import encode_result
-from licensing_harness.report.terminal import print_result
+from licensing_harness.report.terminal import columns, print_result
 
 
 def run(history: Path, *, as_json: bool) -> int:
@@ -26,5 +25,5 @@ def run(history: Path, *, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(encode_result(result))
     else:
-        print_result(Console(width=shutil.get_terminal_size((100, 24)).columns), result)
+        print_result(Console(width=columns()), result)
     return result.exit_code

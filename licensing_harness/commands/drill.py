@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -14,17 +12,18 @@ from rich.table import Table
 from licensing_harness.checkers.tally import Tally
 from licensing_harness.clock import RealClock
 from licensing_harness.commands.gate import configured
-from licensing_harness.errors import HarnessError, NotRun, UsageError
+from licensing_harness.commands.planted import check_defect
+from licensing_harness.errors import HarnessError, NotRun, UsageError, way_out
 from licensing_harness.generate.drill import MEASURES, PHASES, Drill, Measured, measured, phases, read_drill, recoveries
 from licensing_harness.generate.drillrun import healthy, tell
 from licensing_harness.history import StoryHistory
 from licensing_harness.options import BY_NAME
 from licensing_harness.report.directory import RunDirectory
-from licensing_harness.report.terminal import print_result
+from licensing_harness.report.terminal import columns, print_result
 from licensing_harness.report.text import many
 from licensing_harness.run import Run, new_place
 from licensing_harness.suite import scenarios
-from licensing_harness.verdict import Exit, Verdict
+from licensing_harness.verdict import Exit, Verdict, threshold_code
 from licensing_harness.worlds.live import LiveWorld
 from licensing_harness.worlds.live_story import LiveStory
 
@@ -37,12 +36,13 @@ _MARKS: Final = {
 
 def run(given: Mapping[str, Any], *, name: str | None, listing: bool, dry_run: bool) -> int:
     """Run a drill and return its exit code. Raises UsageError, and what the world raises at its start."""
-    console = Console(highlight=False, width=shutil.get_terminal_size((100, 24)).columns)
+    console = Console(highlight=False, width=columns())
     if listing or name is None:
         return _list(console)
     path = _find(name)
     drill = read_drill(path.read_text(encoding="utf-8"), str(path))
     config = configured(_settings(drill, given, str(path)))
+    check_defect(config)
     if dry_run:
         _plan(console, drill)
         return int(Exit.HELD)
@@ -125,18 +125,13 @@ def _judge(drill: Drill, it: Run, directory: RunDirectory, told: _Told, console:
         found = measured(drill, told.outage.history, None if told.clean is None else told.clean.history)
     for note in it.notes:
         tally.note(note)
-    missed = {Verdict.BROKEN: int(Exit.THRESHOLD), Verdict.UNDECIDED: int(Exit.UNDECIDED)}
-    told.codes += [missed[each.verdict] for each in found if each.verdict in missed]
+    told.codes += [threshold_code(each.verdict) for each in found]
     result = tally.result(started=it.place.started, seconds=round(it.clock.now(), 3), codes=told.codes)
     result.thresholds = [each.as_threshold() for each in found]
-    if result.exit_code == Exit.THRESHOLD:
-        result.verdict = Verdict.UNDECIDED
     shown = directory.write(result, tally.header, tally.cases)
     directory.point_latest()
     _show(console, told, found)
-    here = Path.cwd()
-    place = directory.path.relative_to(here) if directory.path.is_relative_to(here) else directory.path
-    print_result(Console(width=console.width), shown, report=str(place))
+    print_result(Console(width=console.width), shown, report=directory.shown)
     return shown.exit_code
 
 
@@ -157,11 +152,8 @@ def _show(console: Console, told: _Told, found: list[Measured]) -> None:
         if back:
             console.print("recovered   " + ", ".join(f"{client} {told}" for client, told in back.items()))
     for each in found:
-        mark = {Verdict.HELD: "[green]✓[/green]", Verdict.BROKEN: "[red]✗[/red]"}.get(
-            each.verdict, "[yellow]?[/yellow]"
-        )
         value = "not measured" if each.value is None else f"{each.value:g} {MEASURES[each.expect.measure]}".strip()
-        console.print(f" {mark} {each.expect.name}   {value} of {each.samples} samples", soft_wrap=True)
+        console.print(f" {_MARKS[each.verdict]} {each.expect.name}   {value} of {each.samples} samples", soft_wrap=True)
 
 
 # What is asked for -------------------------------------------------------------------------------
@@ -186,9 +178,7 @@ def _find(name: str) -> Path:
 def _settings(drill: Drill, given: Mapping[str, Any], name: str) -> dict[str, Any]:
     unknown = sorted(set(drill.target) - set(BY_NAME))
     if unknown:
-        message = (
-            f"{name}: [target]: unknown key {unknown[0]!r}; it takes the options of the gate: {', '.join(BY_NAME)}"
-        )
+        message = f"{name}: [target]: unknown key {unknown[0]!r}; {way_out(unknown[0], BY_NAME)}"
         raise UsageError(message)
     stated = {BY_NAME[key].key: value for key, value in drill.target.items()}
     return {**stated, **{key: value for key, value in given.items() if value is not None}}
@@ -213,4 +203,3 @@ def _plan(console: Console, drill: Drill) -> None:
         console.print(f"fault     {what}  at {load.before + each.begin:g}{until} s", soft_wrap=True)
     for expect in drill.expects:
         console.print(f"expected  {expect.name}", soft_wrap=True)
-    sys.stdout.flush()

@@ -17,7 +17,7 @@ from typing import Any, Final
 from licensing_harness.checkers.tally import Tally, finding
 from licensing_harness.clock import Clock, RealClock
 from licensing_harness.commands.gate import configured
-from licensing_harness.commands.planted import known_defects
+from licensing_harness.commands.planted import check_defect
 from licensing_harness.config import Config
 from licensing_harness.generate.explore import Explorer, Finding, Reached, described
 from licensing_harness.generate.shrink import described as steps_of
@@ -42,8 +42,7 @@ def run(given: Mapping[str, Any], *, seeds: int, jobs: int, steps: int, self_che
     """
     clock = RealClock()
     config = configured(given)
-    if config.defect and config.target is None:
-        known_defects([config.defect])
+    check_defect(config)
     it = Run(config, new_place(config, invoked_in=Path.cwd(), clock=clock))
     first = it.place.seed
     explorer = Explorer(it.simulated_target(), it.adapter, steps, config.secrets)

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from licensing_harness.commands.planted import known_defects
+from licensing_harness.commands.planted import check_defect
 from licensing_harness.config import Config, find_ini, read_ini, resolve
 from licensing_harness.suite import scenarios
 from licensing_harness.verdict import Exit
@@ -63,8 +63,7 @@ def environment() -> dict[str, str]:
 def run(given: Mapping[str, Any], extra: list[str], *, verbose: bool) -> int:
     """Run the gate and return its exit code. Raises UsageError."""
     config = configured(given)
-    if config.defect and config.target is None:
-        known_defects([config.defect])
+    check_defect(config)
     command = pytest_command(config, extra, verbose=verbose)
     with subprocess.Popen(command, env=environment()) as process:  # noqa: S603 - our own interpreter
         while process.poll() is None:

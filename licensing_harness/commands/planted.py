@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 
+from licensing_harness.config import Config
 from licensing_harness.errors import UsageError
 from licensing_harness.run import need_server_extra
 
@@ -23,3 +24,9 @@ def known_defects(names: Sequence[str] = ()) -> dict[str, str]:
         message = f"no defect {', '.join(unknown)}; there are {', '.join(known)}"
         raise UsageError(message)
     return {name: known[name] for name in names or known}
+
+
+def check_defect(config: Config) -> None:
+    """Raise UsageError when these settings plant a bug that there is none of."""
+    if config.defect and config.target is None:
+        known_defects([config.defect])

@@ -15,13 +15,12 @@ from typing import Any, Final, Self
 
 from licensing_harness.entropy import stream as chance
 from licensing_harness.errors import UsageError
-from licensing_harness.faults.plan_kinds import KINDS, MOST, STREAMS, Kind, Parameter, unknown, why_not
+from licensing_harness.faults.plan_kinds import KINDS, MOST, RETRY_AFTER, STREAMS, Kind, Parameter, unknown, why_not
 from licensing_harness.vocabulary import FaultKind
 
 MOST_EVENTS: Final = 10_000
 """Intervals that one flapping fault may have."""
 
-_RETRY_AFTER: Final = (429, 503)
 _TIMES: Final = ("at", "start", "end", "spread")
 _PLACES: Final = ("link", "node", "nodes", "store")
 _TIME: Final = Parameter(unit="seconds", whole=False)
@@ -123,8 +122,7 @@ class PlannedFault:
         return self.nodes or (self.link or self.node or self.store,)
 
     def _check_keys(self, known: Kind) -> None:
-        times = {"at": ("at",), "during": ("start", "end"), "either": _TIMES[:3]}[known.when]
-        takes = ["kind", *times, "spread", known.where, *(("stream",) if known.stream else ()), *known.parameters]
+        takes = ["kind", *known.keys, *known.parameters]
         for name in (*_TIMES[:3], *_PLACES, "stream"):
             if name not in takes and getattr(self, name) not in (None, "", ()):
                 raise PlanError(f"{self.kind} takes no {name!r}; it takes {', '.join(takes[1:])}", key=name)
@@ -182,7 +180,7 @@ class PlannedFault:
         given = self.parameters
         if "first" in given and "every" in given:
             raise PlanError("'first' and 'every' exclude each other: leave one out", key="every")
-        if "retry_after" in given and given["status"] not in _RETRY_AFTER:
+        if "retry_after" in given and given["status"] not in RETRY_AFTER:
             raise PlanError(f"retry_after goes with 429 and 503, not with {given['status']}", key="retry_after")
         if self.kind == "slicer" and given["size_variation"] >= given["average_size"]:
             raise PlanError("size_variation: give less than average_size", key="size_variation")

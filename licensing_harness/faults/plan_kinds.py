@@ -7,12 +7,11 @@ is for the world to say.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from licensing_harness.errors import UsageError
+from licensing_harness.errors import UsageError, way_out
 from licensing_harness.vocabulary import FaultKind
 
 Where = Literal["link", "node", "nodes", "store"]
@@ -21,6 +20,8 @@ When = Literal["at", "during", "either"]
 
 WORLDS: Final = ("simulated", "live")
 STREAMS: Final = ("downstream", "upstream")
+RETRY_AFTER: Final = (429, 503)
+"""Statuses that may say when to come again."""
 MOST: Final = 1_000_000_000
 """The largest number that any key takes."""
 SMALLEST: Final = 0.001
@@ -58,6 +59,16 @@ class Kind:
     """Why the simulated world can't do it."""
     not_live: str = ""
     """Why the live world can't do it."""
+
+    @property
+    def times(self) -> tuple[str, ...]:
+        """The keys that say when; all of them at once only where ``when`` is not ``either``."""
+        return {"at": ("at",), "during": ("start", "end"), "either": ("at", "start", "end")}[self.when]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Every key that a table of this kind takes beside ``kind``, but its parameters."""
+        return (*self.times, "spread", self.where, *(("stream",) if self.stream else ()))
 
 
 def _milliseconds(*, required: bool = False) -> Parameter:
@@ -295,9 +306,6 @@ def why_not(kind: str, world: str) -> str:
     return KINDS[kind].not_simulated if world == "simulated" else KINDS[kind].not_live
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Names what is not known and the way out: the nearest known name, or all of them."""
-    names = list(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
-    return f"unknown {what} {name!r}; {hint}"
+def unknown(what: str, name: str, known: Collection[str]) -> str:
+    """Names what is not known and the way out."""
+    return f"unknown {what} {name!r}; {way_out(name, known)}"

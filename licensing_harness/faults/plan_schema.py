@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from licensing_harness.faults.plan_kinds import KINDS, MOST, STREAMS, Kind, Parameter
+from licensing_harness.faults.plan_kinds import KINDS, MOST, RETRY_AFTER, STREAMS, Kind, Parameter
 
 _TIMES: Final = {
     "at": "Seconds from the start of the plan at which it happens.",
@@ -55,17 +55,15 @@ def plan_schema() -> dict[str, Any]:
 
 
 def _fault(name: str, kind: Kind) -> dict[str, Any]:
-    times = {"at": ("at",), "during": ("start", "end"), "either": ("at", "start", "end")}[kind.when]
     properties: dict[str, Any] = {"kind": {"const": name}}
-    shared = (*times, "spread", kind.where, *(("stream",) if kind.stream else ()))
-    properties |= {each: {"$ref": f"#/$defs/{each}"} for each in shared}
+    properties |= {each: {"$ref": f"#/$defs/{each}"} for each in kind.keys}
     properties |= {each: _parameter(parameter) for each, parameter in kind.parameters.items()}
     required = [each for each, parameter in kind.parameters.items() if parameter.required]
     table: dict[str, Any] = {
         "description": kind.does,
         "type": "object",
         "properties": properties,
-        "required": ["kind", *(times if kind.when != "either" else ()), kind.where, *required],
+        "required": ["kind", *(kind.times if kind.when != "either" else ()), kind.where, *required],
         "additionalProperties": False,
     }
     if kind.when == "either":
@@ -76,7 +74,7 @@ def _fault(name: str, kind: Kind) -> dict[str, Any]:
     if "every" in kind.parameters:
         table["not"] = {"required": ["first", "every"]}
     if "retry_after" in kind.parameters:
-        table["dependentSchemas"] = {"retry_after": {"properties": {"status": {"enum": [429, 503]}}}}
+        table["dependentSchemas"] = {"retry_after": {"properties": {"status": {"enum": list(RETRY_AFTER)}}}}
     return table
 
 

@@ -21,14 +21,11 @@ from typing import Any, Final
 from licensing_harness.entropy import stream
 from licensing_harness.generate.attacks import ATTACKS
 from licensing_harness.generate.shrink import Plan
-from licensing_harness.vocabulary import METHODS, Cap, Contract
-from licensing_harness.worlds.story import DEVICES, VENDOR
+from licensing_harness.vocabulary import CAP_OF, Cap, Contract
+from licensing_harness.worlds.story import DEVICES, GAPS, VENDOR
 
 STEPS: Final = 40
 """Decisions in a story; some of them are several steps of its plan."""
-
-GAPS: Final = (0.0, 0.001, 0.002, 0.010, 0.050)
-"""Seconds between steps: the sizes at which calls overlap in different ways."""
 
 _PAUSES: Final = (*GAPS, 0.5, 0.95, 1.05)
 _LEASES: Final = (0.5, 0.9, 1.1)
@@ -55,7 +52,6 @@ _VENDOR_VERBS: Final[Mapping[str, int]] = {
     "issue": 2,
     "audit_log": 1,
 }
-_CAP_OF: Final = {method: cap for cap, methods in METHODS.items() for method in methods}
 
 _KEPT: Final = 0.8
 """How likely a verb, or a kind of step, takes part in a story at all."""
@@ -86,7 +82,7 @@ class Family:
 
     def able(self, verb: str) -> bool:
         """Whether the target can do this."""
-        return verb == "issue" or _CAP_OF.get(verb) in self.capabilities
+        return verb == "issue" or CAP_OF.get(verb) in self.capabilities
 
     @cached_property
     def verbs(self) -> tuple[str, ...]:

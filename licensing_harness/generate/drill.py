@@ -11,16 +11,16 @@ its own, told when the load is over and every fault was seen to be gone.
 
 from __future__ import annotations
 
-import difflib
 import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from licensing_harness.errors import UsageError
+from licensing_harness.errors import UsageError, closest, way_out
 from licensing_harness.faults.plan import Plan, not_run
 from licensing_harness.faults.plan_file import Places, read_faults
+from licensing_harness.generate.quantiles import enough, quantile
 from licensing_harness.history import Operation, StoryHistory
 from licensing_harness.verdict import Verdict
 
@@ -41,10 +41,8 @@ MEASURES: Final[Mapping[str, str]] = {
 }
 """What can be measured, and its unit. ``recovery`` is of the slowest client, from the end of the last fault."""
 
-ENOUGH: Final = 20
-"""Samples without which a 95th percentile is just the longest."""
-
 LONGEST: Final = 3600.0
+_P95: Final = 0.95
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -219,9 +217,7 @@ class _Reader:
             self._refuse(where, f"a table is needed here, not {said!r}")
         for key in said:
             if known is not None and key not in known:
-                close = difflib.get_close_matches(key, known, 1)
-                hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
-                self._refuse(where, f"unknown key {key!r}; {hint}")
+                self._refuse(where, f"unknown key {key!r}; {way_out(key, known)}")
         found: Mapping[str, Any] = said
         return found
 
@@ -236,8 +232,8 @@ class _Reader:
     ) -> str:
         value = table.get(key, default)
         if value not in choices:
-            close = difflib.get_close_matches(str(value), choices, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            near = closest(str(value), choices)
+            hint = f"; did you mean {near!r}?" if near else ""
             what = f"{key} is missing" if value is None else f"{key} = {value!r} is none"
             self._refuse(where, f"{what}{hint}; choose from {', '.join(choices)}")
         return str(value)
@@ -305,23 +301,27 @@ def phases(story: StoryHistory, clean: StoryHistory | None) -> dict[str, list[Op
     found["clean-up"] = [] if clean is None else clean.operations
     if not story.faults:
         return found
-    first = min(fault.begin for fault in story.faults)
-    gone = max(math.inf if fault.end is None else fault.end for fault in story.faults)
+    first, gone = min(fault.begin for fault in story.faults), _gone(story)
     for each in story.operations:
         ended = math.inf if each.end is None else each.end
         found["after" if each.begin > gone else "before" if ended < first else "during"].append(each)
     return found
 
 
+def _gone(story: StoryHistory) -> float:
+    """When the last fault was over; infinity when there was none, or one was not seen to end."""
+    return max((math.inf if each.end is None else each.end for each in story.faults), default=math.inf)
+
+
 def measured(drill: Drill, story: StoryHistory, clean: StoryHistory | None) -> list[Measured]:
     """Every expectation of the drill, measured in the history of its stories."""
     by_phase = phases(story, clean)
+    times, watched = recoveries(story), _watched(story)
     found = []
     for expect in drill.expects:
         calls = by_phase[expect.phase]
         if expect.measure == "recovery":
-            times = recoveries(story)
-            found.append(Measured(expect, _slowest(times, expect, _watched(story)), len(times)))
+            found.append(Measured(expect, _slowest(times, expect, watched), len(times)))
         else:
             found.append(Measured(expect, measure(expect.measure, calls), len(calls)))
     return found
@@ -338,9 +338,8 @@ def _slowest(times: Mapping[str, float | None], expect: Expect, watched: float) 
 
 def _watched(story: StoryHistory) -> float:
     """Seconds from the end of the last fault to the last thing that was seen."""
-    gone = max((fault.end or 0.0 for fault in story.faults), default=0.0)
-    last = max((each.begin if each.end is None else each.end for each in story.operations), default=gone)
-    return round(last - gone, 3)
+    last = max((each.begin if each.end is None else each.end for each in story.operations), default=0.0)
+    return round(last - _gone(story), 3)
 
 
 def measure(what: str, calls: Sequence[Operation]) -> float | None:
@@ -356,9 +355,7 @@ def measure(what: str, calls: Sequence[Operation]) -> float | None:
             return float(sum(each.refused for each in calls))
         case _:
             spent = sorted((each.end - each.begin) * 1000 for each in calls if each.end is not None)
-            if len(spent) < ENOUGH:
-                return None
-            return round(spent[math.ceil(0.95 * len(spent)) - 1], 3)
+            return round(quantile(spent, _P95), 3) if len(spent) >= enough(_P95) else None
 
 
 def recoveries(story: StoryHistory) -> dict[str, float | None]:
@@ -366,10 +363,7 @@ def recoveries(story: StoryHistory) -> dict[str, float | None]:
 
     None for a client that was called and never served again; a client that was not called is not there.
     """
-    ends = [fault.end for fault in story.faults]
-    if not ends or None in ends:
-        return {}
-    gone = max(end for end in ends if end is not None)
+    gone = _gone(story)
     found: dict[str, float | None] = {}
     for each in sorted(story.operations, key=lambda operation: operation.begin):
         if each.begin < gone or each.verb == "issue":

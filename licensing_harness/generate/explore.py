@@ -23,7 +23,7 @@ from licensing_harness.history import Header, HistoryWriter, StoryHistory
 from licensing_harness.masking import Masker
 from licensing_harness.target.adapter import Adapter
 from licensing_harness.verdict import StoryJudgement, Violation
-from licensing_harness.vocabulary import Cap
+from licensing_harness.vocabulary import ADDED, Cap
 from licensing_harness.worlds.simulated import SimulatedWorld
 from licensing_harness.worlds.story import Setting
 
@@ -126,7 +126,7 @@ class Explorer:
     @cached_property
     def capabilities(self) -> frozenset[Cap]:
         """What the adapter declares, and what the simulated world adds."""
-        return frozenset(self.adapter.capabilities) | {Cap.RESTART, Cap.TEST_SIGNER}
+        return frozenset(self.adapter.capabilities) | ADDED
 
     @cached_property
     def family(self) -> Family:

@@ -7,9 +7,9 @@ from typing import ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from licensing_harness.generate.machine import GAPS, WHICH, LicensingMachine
+from licensing_harness.generate.machine import WHICH, LicensingMachine
 from licensing_harness.vocabulary import Cap
-from licensing_harness.worlds.story import DEVICES, VENDOR, Story
+from licensing_harness.worlds.story import DEVICES, GAPS, VENDOR, Story
 
 
 class SeatsMachine(LicensingMachine):

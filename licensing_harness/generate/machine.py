@@ -27,11 +27,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from licensing_harness.errors import HarnessError, NotRun, PromiseBroken
 from licensing_harness.generate.shrink import Plan, smallest
 from licensing_harness.history import StoryHistory
-from licensing_harness.vocabulary import METHODS, Cap
-from licensing_harness.worlds.story import DEVICES, VENDOR, Cut, Story
-
-GAPS: Final = (0.0, 0.001, 0.002, 0.010, 0.050)
-"""Seconds between steps: the sizes at which calls overlap in different ways."""
+from licensing_harness.vocabulary import CAP_OF, Cap
+from licensing_harness.worlds.story import DEVICES, GAPS, VENDOR, Cut, Story
 
 _CHANCES: Final = 2**16
 _RECENT: Final = range(3)
@@ -39,7 +36,6 @@ WHICH: Final = st.sampled_from(_RECENT)
 """Which licence a rule speaks of: the newest, or one of the two before it. Races live on fresh ones."""
 
 _ALWAYS: Final = frozenset({"issue"})
-_NEEDS: Final = {method: cap for cap, methods in METHODS.items() for method in methods}
 
 MakeStory = Callable[[str], Story]
 """``make_story(seed)``: the same seed must give the same chance, or nothing shrinks."""
@@ -151,7 +147,7 @@ class LicensingMachine(RuleBasedStateMachine):
 
     def able(self, verb: str) -> bool:
         """Whether the target can do this."""
-        return verb in _ALWAYS or (self.story is not None and _NEEDS.get(verb) in self.story.capabilities)
+        return verb in _ALWAYS or (self.story is not None and CAP_OF.get(verb) in self.story.capabilities)
 
     # Rules ----------------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ samples to differ from the longest: 20 for p95, 100 for p99. Fewer is undecided.
 
 from __future__ import annotations
 
-import math
 import re
 from array import array
 from collections.abc import Iterable, Mapping
@@ -16,7 +15,8 @@ from typing import Final
 
 from licensing_harness.errors import UsageError
 from licensing_harness.generate.loadrun import ThresholdResult, VerbResult
-from licensing_harness.verdict import Exit, Verdict, worst
+from licensing_harness.generate.quantiles import enough, quantile
+from licensing_harness.verdict import Verdict, threshold_code, worst
 from licensing_harness.vocabulary import Outcome
 
 DEFAULT_THRESHOLDS: Final = ("unknown<=0.01",)
@@ -40,16 +40,6 @@ def parse_threshold(text: str) -> Threshold:
         message = f"{text!r} is no threshold; write unknown<=0.01, p95<=200 or p95:validate<=50 (ms)"
         raise UsageError(message)
     return Threshold(found["name"], found["verb"] or "", float(found["limit"]))
-
-
-def quantile(ordered: array[float], share: float) -> float:
-    """The smallest sample that at least ``share`` of all samples don't exceed (nearest rank)."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-
-
-def enough(share: float) -> int:
-    """How many samples it takes until the quantile ``share`` is not just the longest."""
-    return math.ceil(round(1 / (1 - share), 6))
 
 
 @dataclass(slots=True)
@@ -117,14 +107,6 @@ def _judged(threshold: Threshold, samples: Mapping[str, Samples]) -> ThresholdRe
     )
 
 
-_CODES: Final = {
-    Verdict.HELD: Exit.HELD,
-    Verdict.BROKEN: Exit.THRESHOLD,
-    Verdict.UNDECIDED: Exit.UNDECIDED,
-    Verdict.NOT_RUN: Exit.UNDECIDED,
-}
-
-
 def exit_code(results: Iterable[ThresholdResult]) -> int:
     """0 when all held, 11 when one was missed, 10 when nothing could be said."""
-    return int(worst(_CODES[each.verdict] for each in results))
+    return worst(threshold_code(each.verdict) for each in results)

@@ -76,6 +76,12 @@ class RunDirectory:
         """The run's id: the name of its folder."""
         return self.path.name
 
+    @property
+    def shown(self) -> str:
+        """The folder as people are told of it: from where they are, if it is below."""
+        here = Path.cwd()
+        return str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path)
+
     def history(self, worker: str = "") -> Path:
         """Where a process writes its history; parts of several workers are put together by ``merge``."""
         return self.path / (f"history-{worker}.jsonl" if worker else "history.jsonl")

@@ -12,7 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from licensing_harness.history import StoryHistory
-from licensing_harness.report.text import SHOWN, about, clarity, clean, grouped, many, meaning, ranges, replay_command
+from licensing_harness.report.text import (
+    SHOWN,
+    about,
+    clarity,
+    clean,
+    grouped,
+    many,
+    meaning,
+    promise_reasons,
+    ranges,
+    replay_command,
+    scenario_reasons,
+)
 from licensing_harness.report.timeline import Timeline, timeline
 from licensing_harness.verdict import Exit, Finding, RunResult, ScenarioResult, Verdict
 
@@ -128,8 +140,6 @@ def _told(result: RunResult, cases: Mapping[str, StoryHistory], caps: _Caps) -> 
     broken = _broken(result.findings, cases, caps)
     shown = sum(len(each.shown) for each in broken)
     promises = {each.id: each.sentence for each in result.promises}
-    not_run = {each.id: each.reason for each in result.promises if each.verdict is Verdict.NOT_RUN}
-    undecided = {each.id: each.reason for each in result.promises if each.verdict is Verdict.UNDECIDED}
     return {
         "result": result,
         "tone": _tone(result),
@@ -137,14 +147,13 @@ def _told(result: RunResult, cases: Mapping[str, StoryHistory], caps: _Caps) -> 
         "counts": [(each.value, counts[each]) for each in Verdict],
         "broken": broken,
         "left": len(result.findings) - shown,
-        "not_run": [
-            *_reasons(not_run, promises, caps),
-            *_reasons(_scenarios(result, Verdict.NOT_RUN), {}, caps),
-        ],
-        "undecided": [
-            *_reasons(undecided, promises, caps),
-            *_reasons(_scenarios(result, Verdict.UNDECIDED), {}, caps),
-        ],
+        **{
+            name: [
+                *_reasons(promise_reasons(result, verdict), promises, caps),
+                *_reasons(scenario_reasons(result, verdict), {}, caps),
+            ]
+            for name, verdict in (("not_run", Verdict.NOT_RUN), ("undecided", Verdict.UNDECIDED))
+        },
         "own": [each for each in result.scenarios if each.verdict is Verdict.BROKEN and each.reason][: caps.rows],
         "promises": result.promises[: caps.rows],
         "families": _families(result.scenarios, caps),
@@ -233,10 +242,6 @@ def _record(row: Mapping[str, Any]) -> dict[str, str]:
         return cells | {"about": "", "outcome": "", "reason": f"met {row['met']}"}
     cells |= {"end": cells["end"] or "not seen", "who": row["client"], "what": row["verb"], "about": about(row)}
     return cells | {"outcome": row["outcome"], "reason": row.get("reason") or ""}
-
-
-def _scenarios(result: RunResult, verdict: Verdict) -> dict[str, str]:
-    return {f"{each.id} [{each.world}]": each.reason for each in result.scenarios if each.verdict is verdict}
 
 
 def _reasons(reasons: Mapping[str, str], sentences: Mapping[str, str], caps: _Caps) -> list[_Reason]:

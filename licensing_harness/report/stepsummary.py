@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import Final
 
-from licensing_harness.report.text import finding_text, grouped, meaning, ranges
+from licensing_harness.report.text import finding_text, grouped, meaning, promise_reasons, ranges, scenario_reasons
 from licensing_harness.verdict import RunResult, Verdict
 
 LIMIT: Final = 1_000_000
@@ -41,13 +41,13 @@ def step_summary(result: RunResult) -> str:
         for found in result.findings:
             times = f", {found.times} times" if found.times > 1 else ""
             lines += [f"**{_plain(found.scenario)}** [{found.world}]{times}", "", *_block(finding_text(found)), ""]
-    undecided = {each.id: each.reason for each in result.promises if each.verdict is Verdict.UNDECIDED}
+    undecided = promise_reasons(result, Verdict.UNDECIDED)
     if undecided:
         lines += ["### Undecided", ""]
         lines += [f"- {ranges(ids)}: {_plain(reason)}" for reason, ids in grouped(undecided).items()]
         lines.append("")
-    not_run = {each.id: each.reason for each in result.promises if each.verdict is Verdict.NOT_RUN}
-    stopped = {f"{each.id} [{each.world}]": each.reason for each in result.scenarios if each.verdict is Verdict.NOT_RUN}
+    not_run = promise_reasons(result, Verdict.NOT_RUN)
+    stopped = scenario_reasons(result, Verdict.NOT_RUN)
     if not_run or stopped:
         lines += ["### Not run", ""]
         lines += [f"- {ranges(ids)}: {_plain(reason)}" for reason, ids in grouped(not_run).items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +14,19 @@ from rich.console import Console
 from rich.text import Text
 
 from licensing_harness.masking import Masker
-from licensing_harness.report.text import clarity, clean, grouped, many, masked, meaning, ranges, replay_command, short
+from licensing_harness.report.text import (
+    clarity,
+    clean,
+    grouped,
+    many,
+    masked,
+    meaning,
+    promise_reasons,
+    ranges,
+    replay_command,
+    scenario_reasons,
+    short,
+)
 from licensing_harness.verdict import Finding, RunResult, Verdict
 
 _ORDER: Final = (Verdict.HELD, Verdict.BROKEN, Verdict.UNDECIDED, Verdict.NOT_RUN)
@@ -57,6 +70,11 @@ def _glyphs(encoding: str) -> _Glyphs:
     except (UnicodeEncodeError, LookupError):
         return _ASCII
     return _UNICODE
+
+
+def columns() -> int:
+    """The width of the screen; a hundred columns where there is none."""
+    return shutil.get_terminal_size((100, 24)).columns
 
 
 def print_result(console: Console, result: RunResult, *, report: str = "", masker: Masker | None = None) -> None:
@@ -145,22 +163,16 @@ class _Screen:
             if each.verdict is Verdict.UNDECIDED:
                 self._wrapped(f" {self._glyphs.undecided} {each.id} ", f"undecided: {each.reason}", "yellow")
         told = " ".join(each.reason for each in result.promises)
-        reasons = {
-            name: each.reason
-            for each in result.scenarios
-            if each.verdict is Verdict.UNDECIDED and (name := f"{each.id} [{each.world}]") not in told
+        untold = {
+            name: reason for name, reason in scenario_reasons(result, Verdict.UNDECIDED).items() if name not in told
         }
-        for reason, names in grouped(reasons).items():
+        for reason, names in grouped(untold).items():
             self._wrapped(f" {self._glyphs.undecided} ", f"{_first(names)} undecided: {reason}", "yellow")
 
     def _not_run(self, result: RunResult) -> None:
-        promises = {each.id: each.reason for each in result.promises if each.verdict is Verdict.NOT_RUN}
-        for reason, ids in grouped(promises).items():
+        for reason, ids in grouped(promise_reasons(result, Verdict.NOT_RUN)).items():
             self._wrapped(" not run: ", f"{ranges(ids)} ({reason})", "dim")
-        scenarios = {
-            f"{each.id} [{each.world}]": each.reason for each in result.scenarios if each.verdict is Verdict.NOT_RUN
-        }
-        for reason, names in grouped(scenarios).items():
+        for reason, names in grouped(scenario_reasons(result, Verdict.NOT_RUN)).items():
             self._wrapped(" not run: ", f"{_first(names)} ({reason})", "dim")
 
     def _wrapped(self, label: str, text: str, style: str) -> None:

@@ -13,7 +13,7 @@ from licensing_harness.checkers.tally import finding
 from licensing_harness.errors import PromiseBroken
 from licensing_harness.history import StoryHistory, summary
 from licensing_harness.masking import Masker
-from licensing_harness.verdict import Exit, Finding, RunResult, StoryJudgement
+from licensing_harness.verdict import Exit, Finding, RunResult, StoryJudgement, Verdict
 
 MEANINGS: Final[Mapping[int, str]] = {
     Exit.HELD: "every promise that was tried held",
@@ -180,6 +180,16 @@ def clarity(found: Finding) -> tuple[bool, bool, int, int]:
     """Which finding explains itself best: with its control, repeatable, with little evidence, early in its story."""
     last = max((int(row["n"]) for row in found.evidence), default=0)
     return not found.control, found.world != "simulated", len(found.evidence), last
+
+
+def promise_reasons(result: RunResult, verdict: Verdict) -> dict[str, str]:
+    """Why promises came to ``verdict``, by their ids."""
+    return {each.id: each.reason for each in result.promises if each.verdict is verdict}
+
+
+def scenario_reasons(result: RunResult, verdict: Verdict) -> dict[str, str]:
+    """Why scenarios came to ``verdict``, by their names with the world."""
+    return {f"{each.id} [{each.world}]": each.reason for each in result.scenarios if each.verdict is verdict}
 
 
 def ranges(ids: Sequence[str]) -> str:

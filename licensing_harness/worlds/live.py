@@ -23,7 +23,7 @@ from licensing_harness.history import StoryHistory
 from licensing_harness.target.adapter import ControlAdapter, Target, check_adapter
 from licensing_harness.target.guard import Endpoint, check_target
 from licensing_harness.target.recorder import LicenceState
-from licensing_harness.vocabulary import Cap, Contract
+from licensing_harness.vocabulary import ADDED, Cap, Contract
 from licensing_harness.worlds.clean_up import CleanUp
 from licensing_harness.worlds.lane import Lane, blame, verification
 from licensing_harness.worlds.live_story import LiveStory
@@ -114,7 +114,7 @@ class LiveWorld:
             added.add(Cap.RESTART)
         if self.signer() is not None:
             added.add(Cap.TEST_SIGNER)
-        return (frozenset(self.setting.adapter.capabilities) - {Cap.RESTART, Cap.TEST_SIGNER}) | added
+        return (frozenset(self.setting.adapter.capabilities) - ADDED) | added
 
     @property
     def secrets(self) -> dict[str, str]:

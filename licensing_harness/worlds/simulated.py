@@ -33,7 +33,7 @@ from licensing_harness.errors import GuardRefused, HarnessError, NotRun
 from licensing_harness.history import Begun, Fault, StoryHistory
 from licensing_harness.target.adapter import Adapter, Target, blocking_verbs, check_adapter
 from licensing_harness.target.recorder import LicenceState, completed, failed, invoke
-from licensing_harness.vocabulary import Cap, Contract, FaultKind
+from licensing_harness.vocabulary import ADDED, Cap, Contract, FaultKind
 from licensing_harness.worlds.asgi import ArmedCut, Lane
 from licensing_harness.worlds.boot import Template, key_pem, signer, start, template
 from licensing_harness.worlds.disk import SimDisk
@@ -75,7 +75,7 @@ class SimulatedWorld:
     @property
     def capabilities(self) -> frozenset[Cap]:
         """What the adapter declares; and this world can restart the target and sign with its key."""
-        return frozenset(self._setting.adapter.capabilities) | {Cap.RESTART, Cap.TEST_SIGNER}
+        return frozenset(self._setting.adapter.capabilities) | ADDED
 
     def story(self, *, scenario: str, tries: tuple[str, ...] = (), seed: str = "") -> SimulatedStory:
         """A new story on a fresh target. ``seed`` decides all chance in it; by default it derives from the run's.

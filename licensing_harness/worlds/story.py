@@ -36,6 +36,9 @@ VENDOR: Final = "vendor"
 DEVICES: Final = ("laptop", "phone", "tablet")
 """The clients that validate and take seats."""
 
+GAPS: Final = (0.0, 0.001, 0.002, 0.010, 0.050)
+"""Seconds between steps: the sizes at which calls overlap in different ways."""
+
 Cut = Literal["request", "answer"]
 Sign = Callable[[Mapping[str, Any] | bytes, Mapping[str, Any] | bytes], str]
 """``sign(header, claims) -> compact JWS``; bytes are signed as they are."""

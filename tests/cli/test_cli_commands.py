@@ -52,6 +52,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
         (["gate", "--target", "http://127.0.0.1:1"], "--target: a target needs an adapter"),
         (["gate", "--defect", "none-such"], "no defect none-such; there are "),
         (["explore", "--defect", "none-such"], "no defect none-such; there are "),
+        (["drill", "flapping-link", "--defect", "none-such"], "no defect none-such; there are "),
         (["drill", "none-such"], "no drill 'none-such' here, and no file of that name; there are answers-lost"),
         (["prove", "--defect", "none-such"], "no defect none-such; there are "),
         (

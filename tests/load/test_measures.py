@@ -7,7 +7,8 @@ from array import array
 import pytest
 
 from licensing_harness.errors import UsageError
-from licensing_harness.load.measures import Samples, Threshold, exit_code, judged, parse_threshold, quantile
+from licensing_harness.generate.quantiles import quantile
+from licensing_harness.load.measures import Samples, Threshold, exit_code, judged, parse_threshold
 from licensing_harness.verdict import Verdict
 from licensing_harness.vocabulary import Outcome
 

@@ -93,6 +93,18 @@ def test_the_first_line_says_where_it_is_and_a_restart_keeps_all(tmp_path: Path)
     assert stat.S_IMODE(Path(f"{db}.key.pem").stat().st_mode) == 0o600
 
 
+def test_the_usual_url_of_an_sqlite_file_is_its_path(tmp_path: Path) -> None:
+    """``sqlite:///PATH`` opens the same file, and the key beside it."""
+    db = tmp_path / "licences.db"
+    with started("--db", db) as (process, line):
+        _, first = issue(line["url"], line["api_token"], "k")
+        assert ended(process)[0] == 0
+    with started("--db", f"sqlite:///{db}") as (process, again):
+        assert issue(again["url"], line["api_token"], "k") == (201, first)
+        assert ended(process)[0] == 0
+    assert sorted(path.name for path in tmp_path.glob("*.pem")) == ["licences.db.key.pem"]
+
+
 def test_it_serves_from_postgresql(postgresql: PostgresqlDatabase, tmp_path: Path) -> None:
     """The same by URL; the signing key needs a place then. Killed hard, it comes back with what it acknowledged."""
     options = ("--db", postgresql.url, "--keys", tmp_path / "key.pem", "--token-file", tmp_path / "token")

@@ -8,13 +8,12 @@ not thin out the load that meets it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Final
 
 from licensing_harness.clock import Clock
 from licensing_harness.entropy import stream
 from licensing_harness.errors import CleanUpIncomplete
-from licensing_harness.faults.plan import Event, schedule
+from licensing_harness.faults.plan import schedule
 from licensing_harness.generate.drill import Drill
 from licensing_harness.vocabulary import FaultKind
 from licensing_harness.worlds.live_story import LiveStory
@@ -40,34 +39,25 @@ def tell(drill: Drill, story: LiveStory, clock: Clock, *, seed: int, watch: Watc
     load = _Load(drill, story, seed)
     begin = shown = clock.now()
     waiting = list(schedule(drill.faults, seed))
-    with ExitStack() as safety:
-        on: list[tuple[Event, ExitStack]] = []
-        while not stopped:
-            at = clock.now() - begin - drill.load.before
-            if at >= drill.outage + drill.load.after:
-                break
-            for each in [each for each in on if each[0].end is not None and each[0].end <= at]:
-                on.remove(each)
-                each[1].close()
-            while waiting and waiting[0].begin <= at:
-                event = waiting.pop(0)
-                if event.kind is FaultKind.CRASH:
-                    load.burst()  # so that the server dies with calls under way
-                    story.crash()
-                else:
-                    numbers = {name: int(value) for name, value in event.parameters.items() if name != "toxicity"}
-                    share = event.parameters.get("toxicity", 1.0)
-                    removal = safety.enter_context(ExitStack())
-                    removal.enter_context(
-                        story.outage(event.kind, event.stream or "downstream", toxicity=share, **numbers)
-                    )
-                    on.append((event, removal))
-            load.turn()
-            stopped = _stop(drill, story, clock.now() - begin, on_fault=bool(on))
-            if clock.now() - shown > _SHOWN:
-                shown = clock.now()
-                watch(_now(at, on, drill), story)
-            clock.sleep(max(0.0, begin + load.turns / drill.load.rate - clock.now()))
+    while not stopped:
+        at = clock.now() - begin - drill.load.before
+        if at >= drill.outage + drill.load.after:
+            break
+        story.mend_due()
+        while waiting and waiting[0].begin <= at:
+            event = waiting.pop(0)
+            if event.kind is FaultKind.CRASH:
+                load.burst()  # so that the server dies with calls under way
+            seconds = None if event.end is None else max(0.0, event.end - at)
+            story.fault(
+                event.kind, place=event.place, stream=event.stream, seconds=seconds, parameters=event.parameters
+            )
+        load.turn()
+        stopped = _stop(drill, story, clock.now() - begin)
+        if clock.now() - shown > _SHOWN:
+            shown = clock.now()
+            watch(_now(at, drill, story), story)
+        clock.sleep(max(0.0, begin + load.turns / drill.load.rate - clock.now()))
     story.settle()
     return stopped
 
@@ -131,17 +121,17 @@ class _Load:
             story.fresh_licence(seats=self._seats, wait=False)
 
 
-def _stop(drill: Drill, story: LiveStory, seconds: float, *, on_fault: bool) -> str:
+def _stop(drill: Drill, story: LiveStory, seconds: float) -> str:
     if seconds > drill.stop.seconds:
         return f"[stop] seconds: {drill.stop.seconds:g} s are over"
     most = drill.stop.unanswered
     last = story.history.operations[-most:] if most else []
-    if most and not on_fault and len(last) == most and all(each.unknown for each in last):
+    if most and not story.faults_on and len(last) == most and all(each.unknown for each in last):
         return f"[stop] unanswered: {most} calls in a row had no answer while no fault was on"
     return ""
 
 
-def _now(at: float, on: list[tuple[Event, ExitStack]], drill: Drill) -> str:
-    if on:
-        return "during: " + ", ".join(str(event.kind) for event, _ in on)
+def _now(at: float, drill: Drill, story: LiveStory) -> str:
+    if story.faults_on:
+        return "during: " + ", ".join(str(on.wanted.kind) for on in story.faults_on)
     return "before" if at < 0 else "during" if at < drill.outage else "after"

@@ -205,14 +205,23 @@ class LiveWorld:
             message = "needs 'restart': the harness did not start this target; give it --licensing-control"
             raise NotRun(message)
 
-    def restart(self) -> None:
-        """Kill the target and start it again; returns when it answers.
+    def kill(self) -> bool:
+        """Kill the target if it is ours to start; says whether it is.
 
-        Raises HarnessError when it does not come back.
+        Raises NotRun unless ``restart`` can bring it back.
         """
         self.require_restart()
         if self._process is not None:
-            self._process.restart()
+            self._process.kill()
+        return self._process is not None
+
+    def restart(self) -> None:
+        """Bring back the target that was killed, or have its control kill and start it; returns when it answers.
+
+        Raises HarnessError when it does not come back.
+        """
+        if self._process is not None:
+            self._process.start()
         elif self._control is not None:
             try:
                 self._control.restart()

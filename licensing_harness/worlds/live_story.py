@@ -7,13 +7,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from licensing_harness.errors import HarnessError, NotRun
-from licensing_harness.faults.outage import Outage
+from licensing_harness.errors import HarnessError, NotRun, UsageError
+from licensing_harness.faults.outage import Outage, fault_kind
 from licensing_harness.history import Begun, Fault, Operation, StoryHistory
 from licensing_harness.target.adapter import Adapter
 from licensing_harness.target.recorder import LicenceState, completed, failed, invoke
 from licensing_harness.vocabulary import FaultKind
+from licensing_harness.worlds.breaking import Broken, Wanted
 from licensing_harness.worlds.lane import Lane
+from licensing_harness.worlds.live_faults import WireBroken, break_live
 from licensing_harness.worlds.story import Cut, Sign, Story, cut_kind
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class LiveStory(Story):
             closed=setting.closed,
         )
         self._live = world
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         """Held by whoever touches the history: clients end their calls on their own threads."""
         self._issued: list[LicenceState] = []
         self._cuts: dict[str, tuple[int, Cut, float]] = {}
@@ -117,6 +119,11 @@ class LiveStory(Story):
             self._finished(operation)
         self._writer.flush()
 
+    def _faulted(self, fault: Fault) -> None:
+        with self._lock:
+            super()._faulted(fault)
+        self._writer.flush()
+
     def _wait(self, client: str) -> None:
         # Made here when it is new, so that opening its adapter is not part of its first call.
         self._live.wait_for(self._live.client(client))
@@ -126,6 +133,10 @@ class LiveStory(Story):
         for client in self._live.clients:
             self._live.wait_for(client)
         self._raise()
+
+    def let_finish(self) -> None:
+        """Wait until no call is under way; no step of the plan."""
+        self._settle()
 
     def _raise(self) -> None:
         with self._lock:
@@ -162,32 +173,8 @@ class LiveStory(Story):
             )
         )
 
-    def _crash(self, *, power: bool) -> None:
-        if power:
-            message = "kill -9 can't show what an fsync lost; the simulated world does (--licensing-world simulated)"
-            raise NotRun(message)
-        self._live.require_restart()
-        under_way = sum(not client.lane.idle for client in self._live.clients)
-        n, begin = self._number(), self.now
-        end: float | None = None
-        try:
-            self._live.restart()
-            end = self.now
-        finally:
-            with self._lock:
-                self._faulted(
-                    Fault(
-                        n=n,
-                        story=self.history.story,
-                        fault=FaultKind.CRASH,
-                        begin=begin,
-                        end=end,
-                        where="target",
-                        met=1,
-                        detail={"calls": under_way},
-                    )
-                )
-            self._writer.flush()
+    def _break(self, wanted: Wanted) -> Broken:
+        return break_live(self._live, self, wanted)
 
     @contextmanager
     def outage(
@@ -200,46 +187,16 @@ class LiveStory(Story):
         is no wire to break, UsageError for a fault that is none, HarnessError
         when it could not be set, CleanUpIncomplete when it could not be removed.
         """
-        route = self._live.route
-        if not route.open:
-            self._settle()
-            route.open_toxiproxy()
-        outage = route.outage(str(kind), stream=stream, toxicity=toxicity, attributes=attributes)
-        down = outage.kind is FaultKind.PROXY_DOWN
-
-        def seen() -> int:
-            return route.unreachable if down else route.requests
-
-        n, begin, before = self._number(), self.now, seen()
-        outage.set()
-        if outage.kind is FaultKind.RESET_PEER:
-            route.drop()  # a connection that is older than the toxic would get FIN, not RST
-        end: float | None = None
-        met = 0
+        kind = fault_kind(kind)
+        on = self.fault(kind, stream=stream, parameters={"toxicity": toxicity, **attributes})
         try:
-            yield outage
+            broken = on.broken
+            if not isinstance(broken, WireBroken):
+                message = f"outage: {kind} is no fault of the wire"
+                raise UsageError(message)
+            yield broken.outage
         finally:
-            try:
-                hits = outage.hits()
-                met = seen() - before if hits is None else hits
-                outage.remove()
-                end = self.now
-            finally:
-                detail: dict[str, Any] = {"stream": stream, "toxicity": toxicity, **attributes, "by": route.kind}
-                with self._lock:
-                    self._faulted(
-                        Fault(
-                            n=n,
-                            story=self.history.story,
-                            fault=outage.kind,
-                            begin=begin,
-                            end=end,
-                            where="wire",
-                            met=met,
-                            detail=detail,
-                        )
-                    )
-                self._writer.flush()
+            self.mend(on)
 
     def _advance(self, seconds: float) -> None:
         budget = self._live.advance_budget
@@ -250,6 +207,7 @@ class LiveStory(Story):
             )
             raise NotRun(message)
         self._live.clock.sleep(seconds)
+        self.mend_due()
         self._raise()
 
     def _signer(self) -> Sign | None:

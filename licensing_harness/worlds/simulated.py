@@ -36,6 +36,7 @@ from licensing_harness.target.recorder import LicenceState, completed, failed, i
 from licensing_harness.vocabulary import ADDED, Cap, Contract, FaultKind
 from licensing_harness.worlds.asgi import ArmedCut, Lane
 from licensing_harness.worlds.boot import Template, key_pem, signer, start, template
+from licensing_harness.worlds.breaking import Broken, Wanted
 from licensing_harness.worlds.disk import SimDisk
 from licensing_harness.worlds.factory import SimulatedTarget
 from licensing_harness.worlds.loop import NodeLoop, Timeline
@@ -47,6 +48,8 @@ BEFORE_CRASH: Final = (0.0, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.020)
 
 DOWN: Final = 0.02
 """Seconds from a kill to the next start."""
+
+_KILLS: Final = frozenset({FaultKind.CRASH, FaultKind.POWER_LOSS})
 
 
 class SimulatedWorld:
@@ -192,32 +195,38 @@ class SimulatedStory(Story):
                 self._world.troubles[f"{type(error).__name__}: {error}"] += 1
             self._network.server = None
 
-    def _crash(self, *, power: bool) -> None:
-        self._crashes += 1
+    def _before(self, wanted: Wanted) -> None:
+        """Calls under way may still get on, a little, before the target is killed."""
+        if wanted.kind in _KILLS:
+            self._crashes += 1
+            with self._trusting():
+                self._pass(stream(self._seed, "crash", self._crashes).choice(BEFORE_CRASH))
+
+    def _break(self, wanted: Wanted) -> Broken:
+        if wanted.kind not in _KILLS:
+            message = f"the simulated world does not have {wanted.kind} yet"
+            raise NotRun(message)
+        if wanted.lasting:
+            message = f"the simulated world kills a target and starts it at once: {wanted.kind} takes no end"
+            raise NotRun(message)
+        return _Killed(self, power=wanted.kind is FaultKind.POWER_LOSS)
+
+    def kill(self, *, power: bool) -> dict[str, Any]:
+        """End the server process; says what was lost with it."""
         with self._trusting():
-            self._pass(stream(self._seed, "crash", self._crashes).choice(BEFORE_CRASH))
-            n, begin = self._number(), self.now
             lost = self._disk.crash(power=power)
             self._bury()
+            # Connections died with the process: what was sent before can't take effect any more.
             dropped = self._network.cut_off()
+        return {"requests": dropped, "settled": True, **({"batches_lost": lost} if power else {})}
+
+    def boot(self) -> None:
+        """Start a new server process, after a while."""
+        with self._trusting():
             self._pass(DOWN)
             self._boot()
             self._timeline.tick()
             self._raise()
-        # Connections died with the process: what was sent before can't take effect any more.
-        detail = {"requests": dropped, "settled": True, **({"batches_lost": lost} if power else {})}
-        self._faulted(
-            Fault(
-                n=n,
-                story=self.history.story,
-                fault=FaultKind.POWER_LOSS if power else FaultKind.CRASH,
-                begin=begin,
-                end=self.now,
-                where="target",
-                met=1,
-                detail=detail,
-            )
-        )
 
     def _signer(self) -> Sign | None:
         return signer(self._setting.seed)
@@ -361,3 +370,18 @@ class SimulatedStory(Story):
             task = node.create_task(finish())
             self._timeline.run(until=self._timeline.now + self._setting.timeout, stop=task.done)
         node.kill()
+
+
+class _Killed:
+    """A target that was killed, until it is started again."""
+
+    where = "target"
+
+    def __init__(self, story: SimulatedStory, *, power: bool) -> None:
+        self._story = story
+        self.detail = story.kill(power=power)
+
+    def mend(self) -> int:
+        """Start it."""
+        self._story.boot()
+        return 1

@@ -8,6 +8,7 @@
 ``settle``          wait until nothing is under way
 ``cut_next``        the client's next request, or the answer to it, is lost
 ``crash``           the target is killed and started again
+``fault``           something breaks, for a while or until it is mended
 ``advance``         time passes
 ==================  =========================================================
 
@@ -18,17 +19,20 @@ step out does not change what the remaining ones mean.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Final, Literal, Protocol, Self
 
-from licensing_harness.errors import NotRun, UsageError
+from licensing_harness.errors import NotRun, UsageError, way_out
 from licensing_harness.history import Begun, Fault, HistoryWriter, Operation, StoryEnded, StoryHistory, StoryOpened
 from licensing_harness.masking import Masker
 from licensing_harness.target.adapter import Adapter
 from licensing_harness.target.recorder import LicenceState
 from licensing_harness.vocabulary import MUTATIONS, Cap, Contract, FaultKind, LicenceSpec
+from licensing_harness.worlds.breaking import MOMENTARY, Broken, FaultOn, Wanted
 
 VENDOR: Final = "vendor"
 """The client that issues, renews, suspends and revokes."""
@@ -44,6 +48,9 @@ Sign = Callable[[Mapping[str, Any] | bytes, Mapping[str, Any] | bytes], str]
 """``sign(header, claims) -> compact JWS``; bytes are signed as they are."""
 Forge = Callable[[str, str, Sign | None, Sequence[Mapping[str, Any]]], str]
 """``forge(attack id, honest token, sign, published keys) -> forged token``."""
+
+WORDS: Final = ("fresh_licence", "start", "call", "contend", "settle", "cut_next", "crash", "fault", "advance")
+"""The steps that a plan may have."""
 
 _WITHOUT_GRANT: Final = frozenset({"issue", "jwks", "audit_log"})
 
@@ -127,6 +134,8 @@ class Story(ABC):
         self._closed = closed
         self._tag = tag
         self._licences: dict[str, LicenceState] = {}
+        self._on: dict[int, FaultOn] = {}
+        """Faults that are on, by number."""
         self._numbers = 0
         writer.write(
             StoryOpened(
@@ -208,7 +217,77 @@ class Story(ABC):
     def crash(self, *, power: bool = False) -> None:
         """Kill the target, now, and start it again; with ``power``, lose what was not fsynced."""
         self._step("crash", power=power)
-        self._crash(power=power)
+        self._apply(Wanted(FaultKind.POWER_LOSS if power else FaultKind.CRASH, lasting=False), None)
+
+    def fault(
+        self,
+        kind: FaultKind | str,
+        *,
+        place: str = "",
+        stream: str = "",
+        seconds: float | None = None,
+        parameters: Mapping[str, float] | None = None,
+    ) -> FaultOn:
+        """Break something, now, as an event of a fault plan does.
+
+        It is mended after ``seconds``, or by ``mend``, or at the story's end.
+
+        ``parameters`` are those of the kind in a fault plan. ``place`` is a link,
+        node or store; by default the only one there is. Without ``seconds`` a
+        crash, a restart and a jump of a clock are over at once. Raises
+        UsageError for a kind that is none, NotRun where this world or target
+        can't do it, HarnessError when it could not be set.
+        """
+        kind = _fault_kind(kind)
+        self._step("fault", kind=kind.value, place=place, stream=stream, seconds=seconds, parameters=parameters)
+        lasting = seconds is not None or kind not in MOMENTARY
+        return self._apply(Wanted(kind, place, stream, dict(parameters or {}), lasting), seconds)
+
+    def _apply(self, wanted: Wanted, seconds: float | None) -> FaultOn:
+        self._before(wanted)
+        n, begin = self._number(), self.now
+        broken = self._break(wanted)
+        until = math.inf if seconds is None else begin + seconds
+        on = self._on[n] = FaultOn(n, wanted, begin, until, broken)
+        if not wanted.lasting:
+            self.mend(on)
+        elif seconds is not None:
+            self._due(on)
+        return on
+
+    def mend(self, on: FaultOn) -> None:
+        """End a fault; nothing when it is over already. Raises what :meth:`Broken.mend` raises."""
+        if self._on.pop(on.n, None) is None:
+            return
+        end: float | None = None
+        met = 0
+        try:
+            met = on.broken.mend()
+            end = self.now
+        finally:
+            self._faulted(
+                Fault(
+                    n=on.n,
+                    story=self.history.story,
+                    fault=on.wanted.kind,
+                    begin=on.begin,
+                    end=end,
+                    where=on.broken.where,
+                    met=met,
+                    detail=dict(on.broken.detail),
+                )
+            )
+
+    def mend_due(self) -> None:
+        """End every fault whose time is over."""
+        now = self.now
+        for on in [each for each in self._on.values() if each.until <= now]:
+            self.mend(on)
+
+    @property
+    def faults_on(self) -> tuple[FaultOn, ...]:
+        """Faults that are on now, oldest first."""
+        return tuple(self._on.values())
 
     def advance(self, seconds: float) -> None:
         """Let ``seconds`` pass. Raises NotRun where the world would have to wait too long for real."""
@@ -219,7 +298,7 @@ class Story(ABC):
         """Run one step of a stored plan again. Raises UsageError for a step that is none."""
         words = dict(step)
         word = str(words.pop("do", ""))
-        if word not in {"fresh_licence", "start", "call", "contend", "settle", "cut_next", "crash", "advance"}:
+        if word not in WORDS:
             message = f"a plan has no step {word!r}"
             raise UsageError(message)
         if word == "fresh_licence":
@@ -271,9 +350,15 @@ class Story(ABC):
     def _cut(self, client: str, what: Cut) -> None:
         """Arm a cut for the client's next call."""
 
+    def _before(self, wanted: Wanted) -> None:
+        """Called right before something is broken."""
+
     @abstractmethod
-    def _crash(self, *, power: bool) -> None:
-        """Kill and restart the target; record the fault."""
+    def _break(self, wanted: Wanted) -> Broken:
+        """Break it, now. Raises NotRun, UsageError or HarnessError."""
+
+    def _due(self, on: FaultOn) -> None:
+        """A fault with an end is on: see to it that ``mend`` is called at ``on.until``."""
 
     @abstractmethod
     def _advance(self, seconds: float) -> None:
@@ -357,7 +442,7 @@ class Story(ABC):
         try:
             self._settle()
         finally:
-            self._close()
+            self._let_go()
         self.history.operations.sort(key=lambda operation: operation.n)
         self.history.complete = True
         self._writer.write(StoryEnded(story=self.history.story, plan=self.history.plan, not_run=self.history.not_run))
@@ -367,7 +452,14 @@ class Story(ABC):
         """Let go without closing the record: the run was interrupted in this story, and it says so by having no end."""
         if not self.closed:
             self.closed = True
-            self._close()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Mend what is broken, even if some of it can't be; then the world's own."""
+        with ExitStack() as stack:
+            stack.callback(self._close)
+            for on in self._on.copy().values():
+                stack.callback(self.mend, on)
 
     def __enter__(self) -> Self:
         return self
@@ -384,3 +476,11 @@ def is_mutation(verb: str) -> bool:
 def cut_kind(what: Cut) -> FaultKind:
     """The fault's name in the history."""
     return FaultKind.CUT_REQUEST if what == "request" else FaultKind.CUT_ANSWER
+
+
+def _fault_kind(kind: FaultKind | str) -> FaultKind:
+    try:
+        return FaultKind(str(kind))
+    except ValueError:
+        message = f"{str(kind)!r} is no kind of fault; {way_out(str(kind), tuple(FaultKind))}"
+        raise UsageError(message) from None

@@ -238,6 +238,11 @@ class SimulatedStory(Story):
         """Virtual seconds since the story began."""
         return round(self._timeline.now, 6)
 
+    def idle(self, client: str) -> bool:
+        """Whether the client has no call under way: ``start`` would not wait."""
+        there = self._clients.get(client)
+        return there is None or not there.lane.busy
+
     def _client(self, name: str) -> _Client:
         client = self._clients.get(name)
         if client is None:

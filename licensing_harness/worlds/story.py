@@ -332,6 +332,10 @@ class Story(ABC):
     def now(self) -> float:
         """Seconds since the world began: what operations are stamped with."""
 
+    @abstractmethod
+    def idle(self, client: str) -> bool:
+        """Whether the client has no call under way: ``start`` would not wait."""
+
     # What a world provides ------------------------------------------------------------------
 
     @abstractmethod

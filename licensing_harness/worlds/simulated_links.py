@@ -230,9 +230,12 @@ class DuplicateFault(LinkFault):
     def request(self, request: Request) -> None:
         """Do to a request what the fault does."""
         if self.turn():
-            self.met += 1
-            self.note(request.exchange)
-            request.copies.append(self.number("delay") / MS)
+            request.copies.append((self, self.number("delay") / MS))
+
+    def copied(self, exchange: Exchange) -> None:
+        """A copy was made: nothing further on the way lost the request first."""
+        self.met += 1
+        self.note(exchange)
 
 
 class ReorderFault(LinkFault):

@@ -23,7 +23,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Final, Literal, Protocol, Self
 
 from licensing_harness.errors import NotRun, UsageError, way_out
@@ -51,6 +51,8 @@ Forge = Callable[[str, str, Sign | None, Sequence[Mapping[str, Any]]], str]
 
 WORDS: Final = ("fresh_licence", "start", "call", "contend", "settle", "cut_next", "crash", "fault", "advance")
 """The steps that a plan may have."""
+
+_SPECIFIED: Final = tuple(each.name for each in fields(LicenceSpec))
 
 _WITHOUT_GRANT: Final = frozenset({"issue", "jwks", "audit_log"})
 
@@ -390,8 +392,9 @@ class Story(ABC):
         shown, passed = dict(asked), dict(asked)
         match verb:
             case "issue" if licence is not None:
-                spec = {name: value for name, value in asdict(licence.spec).items() if value not in ("", None)}
-                shown = {**spec, **shown}
+                spec = licence.spec
+                given = {name: value for name in _SPECIFIED if (value := getattr(spec, name)) not in ("", None)}
+                shown = {**given, **shown}
             case "activate" | "heartbeat" | "release":
                 shown.setdefault("device", client)
             case "audit_log":

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from msgspec import structs
@@ -111,8 +112,13 @@ def judge_story(
     violations: list[Violation] = []
     occasions: dict[str, int] = {}
     if story.judgeable:
-        judged = answered_by_the_target(story)
-        for each in applicable(promises, contract, capabilities):
+        judged = answered_by_the_target(story) if story.faults else story
+        asked = (
+            _all_applicable(contract, frozenset(capabilities))
+            if promises is ALL_PROMISES
+            else applicable(promises, contract, capabilities)
+        )
+        for each in asked:
             violations.extend(each.check(judged, contract))
             count = each.occasions(judged, contract)
             if count:
@@ -148,6 +154,12 @@ def answered_by_the_target(story: StoryHistory) -> StoryHistory:
         for each in story.operations
     ]
     return replace(story, operations=operations)
+
+
+@lru_cache(maxsize=16)
+def _all_applicable(contract: Contract, capabilities: frozenset[str]) -> tuple[Promise, ...]:
+    """Of all promises: the stories of a run are judged by the same ones."""
+    return tuple(applicable(ALL_PROMISES, contract, capabilities))
 
 
 def applicable(promises: Iterable[Promise], contract: Contract, capabilities: AbstractSet[str]) -> list[Promise]:

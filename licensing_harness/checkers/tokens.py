@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from licensing_harness.checkers.clocks import Clocks
+from licensing_harness.checkers.index import index_of
 from licensing_harness.history import Operation, StoryHistory
 from licensing_harness.verdict import Promise, Violation
 from licensing_harness.vocabulary import Cap, Contract
@@ -38,6 +39,10 @@ class _Licence:
 
 
 def _licences(story: StoryHistory) -> Iterable[_Licence]:
+    return index_of(story).once("tokens", lambda: _sorted_out(story))
+
+
+def _sorted_out(story: StoryHistory) -> Iterable[_Licence]:
     found: dict[str, _Licence] = {}
     for operation in story.operations:
         if operation.verb not in _READ:
@@ -92,7 +97,11 @@ class _Try:
         return f"attack {asked['attack']}" + (f" ({cwe})" if cwe else "") + (f": {sentence}" if sentence else "")
 
 
-def _tries(story: StoryHistory) -> Iterator[_Try]:
+def _tries(story: StoryHistory) -> Iterable[_Try]:
+    return index_of(story).once("tries", lambda: _tried(story))
+
+
+def _tried(story: StoryHistory) -> Iterator[_Try]:
     for licence in _licences(story):
         if not licence.attacks:
             continue
@@ -138,7 +147,7 @@ def _latest_issue(licence: _Licence, shown: Operation) -> Operation | None:
 def _expired(story: StoryHistory, contract: Contract) -> Iterator[tuple[Operation, Operation, Operation]]:
     """Honest tokens shown after their time, having been good in it: the issue, the good answer, the late showing."""
     tolerance = contract.clock_tolerance or 0.0
-    clocks = Clocks(story.faults)
+    clocks = index_of(story).clocks
     for licence in _licences(story):
         good: dict[int, Operation] = {}
         for shown in licence.shown:
@@ -240,7 +249,7 @@ def _occasions_public(story: StoryHistory, _: Contract) -> int:
 
 def _twins(story: StoryHistory, contract: Contract) -> Iterator[_Try]:
     """Attacks after which the honest token must be as good as it was before."""
-    clocks = Clocks(story.faults)
+    clocks = index_of(story).clocks
     for attempt in _tries(story):
         before, after = attempt.before, attempt.after
         if before is None or after is None or after.end is None or not before.accepted:

@@ -159,13 +159,16 @@ class Killed:
         self._machine = machine
         self._down = 0.0 if wanted.lasting else DOWN
         self.detail: dict[str, Any] = self._end(wanted)
+        machine.held_down += 1
 
     def _end(self, wanted: Wanted) -> dict[str, Any]:
         return self._story.kill(self._machine, power=wanted.kind is FaultKind.POWER_LOSS)
 
     def mend(self) -> int:
-        """Start it."""
-        self._story.boot(self._machine, self._down)
+        """Start another, unless something else still keeps the node down: then that one's end does."""
+        self._machine.held_down -= 1
+        if not self._machine.held_down:
+            self._story.boot(self._machine, self._down)
         return 1
 
 

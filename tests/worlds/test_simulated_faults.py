@@ -132,3 +132,23 @@ def test_every_kind_that_this_world_can_do_is_in_the_table() -> None:
     possible = {name for name, kind in KINDS.items() if not kind.not_simulated}
 
     assert possible - {row.kind for row in ROWS} == {"stale-answer", "flapping", "rolling-restart"}
+
+
+def test_a_node_that_is_killed_while_it_is_down_stays_down_until_the_last_one_ends() -> None:
+    """There is one process at a time, started once."""
+    with world().story(scenario="s") as story:
+        licence = story.fresh_licence()
+        story.fault("crash", seconds=5)
+        story.crash(power=True)
+        story.fault("restart", seconds=1)
+        story.advance(2)
+        down = story.call("laptop", "validate", licence)
+        story.advance(4)
+        up = story.call("laptop", "validate", licence)
+        second = story.fresh_licence()
+        issued = {each.answer["id"] for each in story.history.operations if each.verb == "issue"}
+
+    assert down is not None
+    assert up is not None
+    assert (down.outcome, up.outcome) == (UNKNOWN, ACCEPTED)
+    assert len(issued) == 2, second

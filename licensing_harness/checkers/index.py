@@ -14,6 +14,7 @@ it ever does.
 
 A request that the network delivered twice (``duplicate``) is a second call of
 unknown outcome: the copy may take effect long after the answer to the first.
+Under several such faults at once there are as many copies.
 
 Two moments at the same time are ordered by record number: a story that sends a
 call right after an answer came does so, in virtual time, at the same instant.
@@ -22,6 +23,7 @@ call right after an answer came does so, in virtual time, at the same instant.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from math import nextafter
 from typing import Any, Final, TypeVar
@@ -159,17 +161,17 @@ def _known(story: StoryHistory) -> Iterator[Operation]:
         operation = settle(recorded) if recorded.outcome is Outcome.UNKNOWN else recorded
         if operation is not None:
             yield operation
-        if recorded.n in doubled:
+        for _ in range(doubled[recorded.n]):
             yield settle.killed(structs.replace(recorded, outcome=Outcome.UNKNOWN, end=None, reason="", answer={}))
 
 
-def _doubled(story: StoryHistory) -> frozenset[int]:
-    """The changes that were sent once and may have arrived twice."""
-    found: set[int] = set()
+def _doubled(story: StoryHistory) -> Counter[int]:
+    """The changes that were sent once and may have arrived again, with how many copies of each there may be."""
+    found: Counter[int] = Counter()
     for fault in story.faults:
         if fault.fault is FaultKind.DUPLICATE and fault.met:
-            found |= touched_by(fault, story)
-    return frozenset(each.n for each in story.operations if each.n in found and each.verb in MUTATIONS)
+            found.update(touched_by(fault, story))
+    return Counter({each.n: found[each.n] for each in story.operations if each.n in found and each.verb in MUTATIONS})
 
 
 def touched_by(fault: Fault, story: StoryHistory) -> frozenset[int]:

@@ -10,6 +10,7 @@
 ``crash``           the target is killed and started again
 ``fault``           something breaks, for a while or until it is mended
 ``advance``         time passes
+``until``           time passes, up to so many seconds after the story's first word
 ==================  =========================================================
 
 A story records each word as a step of its *plan*: plain data that ``perform``
@@ -27,7 +28,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Final, Literal, Protocol, Self
 
 from licensing_harness.errors import NotRun, UsageError, way_out
-from licensing_harness.history import Begun, Fault, HistoryWriter, Operation, StoryEnded, StoryHistory, StoryOpened
+from licensing_harness.history import Begun, Fault, HistoryWriter, Operation, StoryHistory, StoryOpened, ending
 from licensing_harness.masking import Masker
 from licensing_harness.target.adapter import Adapter
 from licensing_harness.target.recorder import LicenceState
@@ -49,8 +50,11 @@ Sign = Callable[[Mapping[str, Any] | bytes, Mapping[str, Any] | bytes], str]
 Forge = Callable[[str, str, Sign | None, Sequence[Mapping[str, Any]]], str]
 """``forge(attack id, honest token, sign, published keys) -> forged token``."""
 
-WORDS: Final = ("fresh_licence", "start", "call", "contend", "settle", "cut_next", "crash", "fault", "advance")
+WORDS: Final = ("fresh_licence", "start", "call", "contend", "settle", "cut_next", "crash", "fault", "advance", "until")
 """The steps that a plan may have."""
+
+_TICK: Final = 1e-6
+"""Seconds below which two times are the same: what ``now`` is rounded to."""
 
 _WITHOUT_GRANT: Final = frozenset({"issue", "jwks", "audit_log"})
 
@@ -94,7 +98,14 @@ class World(Protocol):
         """What the adapter declares, and what this world adds (restart, signing)."""
         ...
 
-    def story(self, *, scenario: str, tries: tuple[str, ...] = (), seed: str = "") -> Story:
+    def story(
+        self,
+        *,
+        scenario: str,
+        tries: tuple[str, ...] = (),
+        seed: str = "",
+        drill: Mapping[str, Any] | None = None,
+    ) -> Story:
         """A new story. Raises NotRun when this target can't be driven in this world."""
         ...
 
@@ -137,6 +148,7 @@ class Story(ABC):
         self._on: dict[int, FaultOn] = {}
         """Faults that are on, by number."""
         self._numbers = 0
+        self._origin: float | None = None
         writer.write(
             StoryOpened(
                 story=history.story,
@@ -144,6 +156,7 @@ class Story(ABC):
                 scenario=history.scenario,
                 tries=history.tries,
                 seed=history.seed,
+                drill=history.drill,
             )
         )
 
@@ -294,6 +307,27 @@ class Story(ABC):
         self._step("advance", seconds=seconds)
         self._advance(seconds)
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the story's first word; 0 before it."""
+        return 0.0 if self._origin is None else self.now - self._origin
+
+    def until(self, seconds: float) -> None:
+        """Let time pass until ``seconds`` after the story's first word; faults that are due on the way are mended.
+
+        At once when that is over. A plan with these steps keeps its times when it is told again,
+        however long its calls take then.
+        """
+        seconds = round(seconds, 6)
+        self._step("until", seconds=seconds)
+        while True:
+            self.mend_due()
+            left = seconds - self.elapsed
+            if left < _TICK:
+                return
+            due = min((on.until for on in self._on.values()), default=math.inf) - self.now
+            self._let_pass(min(left, max(_TICK, due)))
+
     def perform(self, step: Mapping[str, Any]) -> None:
         """Run one step of a stored plan again. Raises UsageError for a step that is none."""
         words = dict(step)
@@ -368,6 +402,10 @@ class Story(ABC):
     def _advance(self, seconds: float) -> None:
         """Let time pass."""
 
+    def _let_pass(self, seconds: float) -> None:
+        """Let time pass that somebody asked for, however long."""
+        self._advance(seconds)
+
     @abstractmethod
     def _signer(self) -> Sign | None:
         """The target's own key as a function, where the harness has it."""
@@ -382,6 +420,8 @@ class Story(ABC):
         return self._numbers
 
     def _step(self, word: str, **rest: Any) -> None:
+        if self._origin is None:
+            self._origin = self.now
         self.history.plan.append(
             {"do": word, **{name: value for name, value in rest.items() if value not in (None, "")}}
         )
@@ -449,7 +489,7 @@ class Story(ABC):
             self._let_go()
         self.history.operations.sort(key=lambda operation: operation.n)
         self.history.complete = True
-        self._writer.write(StoryEnded(story=self.history.story, plan=self.history.plan, not_run=self.history.not_run))
+        self._writer.write(ending(self.history))
         self._closed(self.history)
 
     def abandon(self) -> None:

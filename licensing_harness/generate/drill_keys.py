@@ -17,7 +17,7 @@ STEADY: Final = ("before", "after", "clean-up")
 
 WORLDS: Final = ("live", "simulated")
 
-PLACES: Final = Places(links=("clients->server",), nodes=("server",), stores=("server",))
+PLACES: Final = Places(links=("clients->server",), nodes=("server",), stores=("store",))
 """Where faults are: the way of all clients to the target, the target, and its store."""
 
 VERBS: Final = ("issue", "validate", "activate", "heartbeat", "release", "revoke")

@@ -76,9 +76,7 @@ class WireBroken:
 
     def __init__(self, world: LiveWorld, wanted: Wanted) -> None:
         self._route = world.route
-        self.outage: Outage = self._route.outage(
-            str(wanted.kind), stream=wanted.stream, parameters=wanted.parameters
-        )
+        self.outage: Outage = self._route.outage(str(wanted.kind), stream=wanted.stream, parameters=wanted.parameters)
         self.detail: dict[str, Any] = {**self.outage.parameters, "by": self._route.kind}
         if wanted.stream:
             self.detail["stream"] = wanted.stream

@@ -7,6 +7,7 @@ can fill up or stay open, and its last words are there when it dies.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import re
@@ -246,13 +247,13 @@ class TargetProcess:
         """
         if not self._stopped:
             return
-        if not self.alive:
-            self._stopped = False
-            message = "the target process ended while it was stopped: its pause was not what was meant"
-            raise HarnessError(message + self.last_words())
         try:
             self._change("SIGCONT", "WCONTINUED")
         except HarnessError as error:
+            if not self.alive:
+                self._stopped = False
+                message = "the target process ended while it was stopped: its pause was not what was meant"
+                raise HarnessError(message + self.last_words()) from error
             raise CleanUpIncomplete(str(error)) from error
         self._stopped = False
 
@@ -263,11 +264,16 @@ class TargetProcess:
             raise HarnessError(message)
         _signal_group(process, name)
         deadline = self._clock.now() + self._drain
-        while os.waitid(os.P_PID, process.pid, getattr(os, event) | os.WNOHANG) is None:
-            if self._clock.now() > deadline or process.poll() is not None:
+        while process.poll() is None:
+            with contextlib.suppress(ChildProcessError):  # it ended since it was looked at
+                if os.waitid(os.P_PID, process.pid, getattr(os, event) | os.WNOHANG) is not None:
+                    return
+            if self._clock.now() > deadline:
                 message = f"the target process {process.pid} was sent {name} and did not obey"
                 raise HarnessError(message)
             self._clock.sleep(_POLL / 10)
+        message = f"the target process {process.pid} ended when it was sent {name}"
+        raise HarnessError(message + self.last_words())
 
     def close(self) -> None:
         """Stop it and remove its directory, unless it is to be kept; harmless when repeated."""

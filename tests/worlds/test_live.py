@@ -384,7 +384,10 @@ def test_an_outage_that_stays_is_a_clean_up_that_failed(world: Open, toy: str, m
         raise HarnessError("stuck")
 
     with tell(world(toy)) as story:
-        with pytest.raises(CleanUpIncomplete, match="could not be removed: stuck"), outage(story, "latency", latency=1) as set_:
+        with (
+            pytest.raises(CleanUpIncomplete, match="could not be removed: stuck"),
+            outage(story, "latency", latency=1) as set_,
+        ):
             monkeypatch.setattr(set_._client, "remove_toxic", stuck)
         monkeypatch.undo()
     assert [each.end for each in story.history.faults] == [None]

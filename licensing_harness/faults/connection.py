@@ -175,6 +175,7 @@ class Connection:
         self._swallow = False
         self._asking = False
         self._dial: asyncio.Task[None] | None = None
+        self._over = False
 
     @property
     def client(self) -> _Side:
@@ -206,6 +207,7 @@ class Connection:
                 await self.proxy.loop.create_connection(lambda: target, *self.proxy.upstream)
         except OSError:
             self.proxy.unreachable += 1
+            self._over = True
             if client.transport is not None:
                 client.transport.close()
             return
@@ -249,6 +251,9 @@ class Connection:
 
     def ended(self, direction: Direction) -> None:
         """The socket that feeds ``direction`` sends no more."""
+        if not self._over:
+            self._over = True
+            self.proxy.ended[direction] += 1
         pipe = self._pipes.get(direction)
         if pipe is not None:
             pipe.feed_end()
@@ -281,6 +286,7 @@ class Connection:
 
     def abort(self, *, reset: bool = False) -> None:
         """Close both sockets at once; with ``reset`` the client sees RST."""
+        self._over = True
         if self._dial is not None:
             self._dial.cancel()
         for pipe in self._pipes.values():

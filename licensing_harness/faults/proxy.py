@@ -67,7 +67,7 @@ class ToxiproxyServer:
         self._wire.run(stop)
 
     def hits(self, proxy: str, toxic: str) -> int:
-        """How many chunks a toxic was applied to; 0 when there is no such toxic."""
+        """How often a toxic had an effect; 0 when there is no such toxic."""
         return self._wire.call(
             lambda: sum(
                 each.hits

@@ -29,9 +29,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Final, Literal, Protocol, Self
 
 from licensing_harness.errors import NotRun, UsageError, way_out
-from licensing_harness.faults.plan import Event, Plan, PlannedFault, check_places, schedule
+from licensing_harness.faults.plan import Event, Plan, PlanError, PlannedFault, check_places, numbers, schedule
 from licensing_harness.faults.plan_file import Places
-from licensing_harness.faults.plan_kinds import why_not
+from licensing_harness.faults.plan_kinds import KINDS, STREAMS, why_not
 from licensing_harness.history import Begun, Fault, HistoryWriter, Operation, StoryHistory, StoryOpened, ending
 from licensing_harness.masking import Masker
 from licensing_harness.target.adapter import Adapter
@@ -270,13 +270,15 @@ class Story(ABC):
         ``parameters`` are those of the kind in a fault plan. ``place`` is a link,
         node or store; by default the only one there is. Without ``seconds`` a
         crash, a restart and a jump of a clock are over at once. Raises
-        UsageError for a kind that is none, NotRun where this world or target
-        can't do it, HarnessError when it could not be set.
+        UsageError for a kind that is none or does not take what is given, NotRun
+        where this world or target can't do it, HarnessError when it could not
+        be set.
         """
         kind = _fault_kind(kind)
-        self._step("fault", kind=kind.value, place=place, stream=stream, seconds=seconds, parameters=parameters)
+        stream, parameters = _taken(kind, stream, seconds, parameters or {})
+        self._step("fault", kind=kind.value, place=place, stream=stream, seconds=seconds, parameters=parameters or None)
         lasting = seconds is not None or kind not in MOMENTARY
-        wanted = Wanted(kind, place, stream, dict(parameters or {}), lasting)
+        wanted = Wanted(kind, place, stream, parameters, lasting)
         self._before(wanted)
         return self._apply(wanted, math.inf if seconds is None else self.now + seconds)
 
@@ -331,24 +333,29 @@ class Story(ABC):
         self._end(on)
 
     def _end(self, on: FaultOn) -> None:
-        end: float | None = None
-        met = 0
         try:
             met = on.broken.mend()
-            end = self.now if on.wanted.lasting or not _lingers(on.broken) else on.begin
-        finally:
-            self._faulted(
-                Fault(
-                    n=on.n,
-                    story=self.history.story,
-                    fault=on.wanted.kind,
-                    begin=on.begin,
-                    end=end,
-                    where=on.broken.where,
-                    met=met,
-                    detail=dict(on.broken.detail),
-                )
+        except KeyboardInterrupt:
+            self._on[on.n] = on  # it may still be there: who lets go of the story ends it
+            raise
+        except BaseException:
+            self._record(on, met=0, end=None)
+            raise
+        self._record(on, met=met, end=self.now if on.wanted.lasting or not _lingers(on.broken) else on.begin)
+
+    def _record(self, on: FaultOn, *, met: int, end: float | None) -> None:
+        self._faulted(
+            Fault(
+                n=on.n,
+                story=self.history.story,
+                fault=on.wanted.kind,
+                begin=on.begin,
+                end=end,
+                where=on.broken.where,
+                met=met,
+                detail=dict(on.broken.detail),
             )
+        )
 
     def mend_due(self) -> None:
         """End every fault whose time is over, and begin those of a plan whose time has come, in the order of time."""
@@ -625,3 +632,25 @@ def _fault_kind(kind: FaultKind | str) -> FaultKind:
     except ValueError:
         message = f"{str(kind)!r} is no kind of fault; {way_out(str(kind), tuple(FaultKind))}"
         raise UsageError(message) from None
+
+
+def _taken(
+    kind: FaultKind, stream: str, seconds: float | None, parameters: Mapping[str, float]
+) -> tuple[str, dict[str, float]]:
+    """Stream and parameters as a plan would have them. Raises UsageError for what the kind does not take."""
+    known = KINDS[kind.value]
+    try:
+        values = numbers(kind.value, parameters)
+    except PlanError as error:
+        message = f"fault: {error.text}"
+        raise UsageError(message) from None
+    if stream and not known.stream:
+        message = f"fault: {kind.value} works in no one direction; leave out stream={stream!r}"
+        raise UsageError(message)
+    if stream and stream not in STREAMS:
+        message = f"fault: stream {stream!r} is none; {way_out(stream, STREAMS)}"
+        raise UsageError(message)
+    if seconds is not None and known.when == "at":
+        message = f"fault: {kind.value} happens at one moment; leave out the seconds"
+        raise UsageError(message)
+    return stream or (STREAMS[0] if known.stream else ""), values

@@ -8,6 +8,7 @@ from licensing_harness.errors import NotRun
 from licensing_harness.faults.outage import TOXICS, Outage
 from licensing_harness.vocabulary import FaultKind
 from licensing_harness.worlds.breaking import Broken, Wanted
+from licensing_harness.worlds.live_calls import CALLS, CallsBroken
 
 if TYPE_CHECKING:
     from licensing_harness.worlds.live import LiveWorld
@@ -20,6 +21,8 @@ def break_live(world: LiveWorld, story: LiveStory, wanted: Wanted) -> Broken:
         case FaultKind.POWER_LOSS:
             message = "kill -9 can't show what an fsync lost; the simulated world does (--licensing-world simulated)"
             raise NotRun(message)
+        case kind if kind in CALLS:
+            return CallsBroken(world.route, wanted)
         case FaultKind.CRASH:
             return Killed(world, wanted)
         case kind if kind in TOXICS or kind is FaultKind.PROXY_DOWN:

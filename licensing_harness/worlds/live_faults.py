@@ -16,6 +16,7 @@ from licensing_harness.faults.outage import OUTAGES, Outage
 from licensing_harness.faults.plan_kinds import KINDS, why_not
 from licensing_harness.vocabulary import FaultKind
 from licensing_harness.worlds.breaking import Broken, Wanted
+from licensing_harness.worlds.live_calls import CALLS, CallsBroken
 
 if TYPE_CHECKING:
     from licensing_harness.worlds.live import LiveWorld
@@ -36,6 +37,8 @@ def break_live(world: LiveWorld, story: LiveStory, wanted: Wanted) -> Broken:
         raise NotRun(message)
     _check_place(wanted)
     match wanted.kind:
+        case kind if kind in CALLS:
+            return CallsBroken(world.route, wanted)
         case FaultKind.CRASH:
             return Killed(world, wanted)
         case FaultKind.PAUSE:

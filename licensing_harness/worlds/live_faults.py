@@ -35,10 +35,13 @@ def break_live(world: LiveWorld, story: LiveStory, wanted: Wanted) -> Broken:
     if reason:
         message = f"{reason}; the simulated world does it (--licensing-world simulated)"
         raise NotRun(message)
+    if wanted.kind in CALLS:
+        return CallsBroken(world.route, wanted)
     _check_place(wanted)
+    if wanted.lasting and KINDS[wanted.kind.value].when == "at":
+        message = f"fault: {wanted.kind} happens at one moment; leave out the seconds"
+        raise UsageError(message)
     match wanted.kind:
-        case kind if kind in CALLS:
-            return CallsBroken(world.route, wanted)
         case FaultKind.CRASH:
             return Killed(world, wanted)
         case FaultKind.PAUSE:

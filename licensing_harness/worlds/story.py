@@ -275,7 +275,7 @@ class Story(ABC):
         be set.
         """
         kind = _fault_kind(kind)
-        stream, parameters = _taken(kind, stream, seconds, parameters or {})
+        stream, parameters = _taken(kind, stream, parameters or {})
         self._step("fault", kind=kind.value, place=place, stream=stream, seconds=seconds, parameters=parameters or None)
         lasting = seconds is not None or kind not in MOMENTARY
         wanted = Wanted(kind, place, stream, parameters, lasting)
@@ -634,9 +634,7 @@ def _fault_kind(kind: FaultKind | str) -> FaultKind:
         raise UsageError(message) from None
 
 
-def _taken(
-    kind: FaultKind, stream: str, seconds: float | None, parameters: Mapping[str, float]
-) -> tuple[str, dict[str, float]]:
+def _taken(kind: FaultKind, stream: str, parameters: Mapping[str, float]) -> tuple[str, dict[str, float]]:
     """Stream and parameters as a plan would have them. Raises UsageError for what the kind does not take."""
     known = KINDS[kind.value]
     try:
@@ -649,8 +647,5 @@ def _taken(
         raise UsageError(message)
     if stream and stream not in STREAMS:
         message = f"fault: stream {stream!r} is none; {way_out(stream, STREAMS)}"
-        raise UsageError(message)
-    if seconds is not None and known.when == "at":
-        message = f"fault: {kind.value} happens at one moment; leave out the seconds"
         raise UsageError(message)
     return stream or (STREAMS[0] if known.stream else ""), values

@@ -369,7 +369,7 @@ def test_a_fault_that_nothing_met_says_so() -> None:
 @pytest.mark.parametrize(
     ("how", "text"),
     [
-        ({"kind": "slicer"}, "the simulated network carries whole messages"),
+        ({"kind": "slicer", "parameters": {"average_size": 9}}, "the simulated network carries whole messages"),
         ({"kind": "store-locked"}, "the simulated disk has one user"),
         (
             {"kind": "proxy-down", "place": "latop->server"},
@@ -378,9 +378,9 @@ def test_a_fault_that_nothing_met_says_so() -> None:
         ({"kind": "crash", "place": "one"}, "unknown node 'one'"),
         ({"kind": "store-full", "place": "server"}, "unknown store 'server'"),
         ({"kind": "clock-jump", "place": "tower", "parameters": {"by": 1}}, "unknown node 'tower'"),
-        ({"kind": "latency"}, "latency needs 'latency', milliseconds"),
+        ({"kind": "latency"}, "latency needs 'latency', a number of milliseconds"),
         ({"kind": "latency", "parameters": {"latncy": 1}}, "did you mean 'latency'"),
-        ({"kind": "pause", "stream": "upstream"}, "pause takes no stream"),
+        ({"kind": "pause", "stream": "upstream"}, "pause works in no one direction"),
         ({"kind": "lag"}, "'lag' is no kind of fault"),
     ],
 )

@@ -14,6 +14,7 @@ from licensing_harness.errors import NotRun, UsageError
 from licensing_harness.faults.plan import Plan, PlannedFault
 from licensing_harness.faults.plan_kinds import KINDS
 from licensing_harness.history import Header, StoryHistory
+from licensing_harness.vocabulary import FaultKind
 from licensing_harness.worlds.simulated import SimulatedStory
 
 GIVEN: dict[str, dict[str, float]] = {
@@ -46,8 +47,9 @@ PLACE: dict[str, dict[str, Any]] = {
 
 
 def fault(kind: str, at: float, **more: Any) -> dict[str, Any]:
-    """A table of a plan: this kind, a second long, from ``at``."""
-    when = {"at": at} if KINDS[kind].when == "at" else {"start": at, "end": at + 1.0}
+    """A table of a plan: this kind, from ``at``, a second long or almost two."""
+    long = 1.0 if KINDS[kind].fault is FaultKind.PROXY_DOWN else 1.8
+    when = {"at": at} if KINDS[kind].when == "at" else {"start": at, "end": at + long}
     return {"kind": kind, **PLACE[KINDS[kind].where], **when, **GIVEN.get(kind, {}), **more}
 
 
@@ -57,7 +59,7 @@ def every_kind(seed: int) -> list[dict[str, Any]]:
     kinds = sorted(POSSIBLE)
     draw.shuffle(kinds)
     return [
-        fault(kind, round(0.4 + 1.1 * n + draw.random(), 2), **({"spread": 0.2} if n % 3 == 0 else {}))
+        fault(kind, round(0.4 + 1.1 * n + draw.random() / 10, 2), **({"spread": 0.2} if n % 3 == 0 else {}))
         for n, kind in enumerate(kinds)
     ]
 
@@ -145,7 +147,7 @@ def test_events_happen_at_their_very_times_also_while_the_story_waits() -> None:
     """One long wait, and every beginning and end in it."""
     plan = [
         fault("pause", 0.5),
-        {**fault("proxy-down", 2.0), "end": 2.25},
+        {**fault("proxy-down", 2.5), "end": 2.75},
         {**fault("flapping", 3.0), "end": 4, "period": 0.5},
     ]
     with world(timeout=20).story(scenario="s") as story:
@@ -157,8 +159,8 @@ def test_events_happen_at_their_very_times_also_while_the_story_waits() -> None:
     times = [(each.fault.value, each.begin - begin, (each.end or 0) - begin) for each in story.history.faults[:-1]]
 
     assert times == [
-        ("pause", pytest.approx(0.5), pytest.approx(1.5)),
-        ("proxy-down", pytest.approx(2.0), pytest.approx(2.25)),
+        ("pause", pytest.approx(0.5), pytest.approx(2.3)),
+        ("proxy-down", pytest.approx(2.5), pytest.approx(2.75)),
         ("proxy-down", pytest.approx(3.0), pytest.approx(3.25)),
         ("proxy-down", pytest.approx(3.5), pytest.approx(3.75)),
     ]

@@ -80,7 +80,7 @@ class Network:
             cut.met()
             self.lose(exchange, LOSS, ConnectionResetError("the connection was lost"))
             return exchange.answer
-        exchange.timer = lane.node.call_later(self._timeout, self._give_up, exchange)
+        self._wait(lane, exchange)
         if self.wire is not None:
             self.wire.send(exchange, there)
         else:
@@ -134,6 +134,23 @@ class Network:
     def lose(self, exchange: Exchange, delay: float, error: Exception) -> None:
         """The client learns, after ``delay``, that no answer will come."""
         self._timeline.after(delay, exchange.lane.node, exchange.lose, error)
+
+    def _wait(self, lane: Lane, exchange: Exchange) -> None:
+        """Wait until the timeout. All requests of a lane have the same one, so it needs one timer."""
+        exchange.patience = self._timeline.now + self._timeout
+        lane.waits.append(exchange)
+        if lane.timer is None:
+            lane.timer = lane.node.call_at(exchange.patience, self._overdue, lane)
+        else:
+            lane.timer.idle = False
+
+    def _overdue(self, lane: Lane) -> None:
+        lane.timer = None
+        waits, now = lane.waits, self._timeline.now
+        while waits and waits[0].patience <= now:
+            self._give_up(waits.popleft())
+        if waits:
+            lane.timer = lane.node.call_at(waits[0].patience, self._overdue, lane)
 
     def _give_up(self, exchange: Exchange) -> None:
         """The client's timeout. The server may go on: what it does takes effect all the same."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json as jsonlib
-import random  # noqa: TID251 - the type only
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from licensing_harness.entropy import Draws
 from licensing_harness.errors import TargetNotReady
 from licensing_harness.worlds.loop import NodeLoop, PowerOff, Timer
 
@@ -89,7 +89,7 @@ class Lane:
 
     name: str
     node: NodeLoop
-    chance: random.Random
+    chance: Draws
     port: int
     cut: ArmedCut | None = None
     busy: bool = False

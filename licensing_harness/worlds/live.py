@@ -24,8 +24,11 @@ from licensing_harness.target.adapter import ControlAdapter, Target, check_adapt
 from licensing_harness.target.guard import Endpoint, check_target
 from licensing_harness.target.recorder import LicenceState
 from licensing_harness.vocabulary import ADDED, Cap, Contract
+from licensing_harness.worlds.breaking import Wanted
 from licensing_harness.worlds.clean_up import CleanUp
 from licensing_harness.worlds.lane import Lane, blame, verification
+from licensing_harness.worlds.live_postgresql import Database, check_store
+from licensing_harness.worlds.live_stores import StoreBroken, TargetStore
 from licensing_harness.worlds.live_story import LiveStory
 from licensing_harness.worlds.process import ReferenceProcess, TargetProcess
 from licensing_harness.worlds.route import Link, Route
@@ -51,7 +54,8 @@ class Client:
 class LiveWorld:
     """Drives ``target``: a base URL, or a process that this world starts and stops.
 
-    ``faults`` is the ``--licensing-faults`` option; ``allow_hosts`` are globs of
+    ``faults`` is the ``--licensing-faults`` option, and ``store`` the PostgreSQL
+    URL of ``--licensing-store`` for a target that is not ours; ``allow_hosts`` are globs of
     hosts beside loopback; ``advance_budget`` and ``patience`` are seconds.
     Raises UsageError, GuardRefused and TargetNotReady before anything is sent.
     """
@@ -64,6 +68,7 @@ class LiveWorld:
         setting: Setting,
         *,
         control: ControlAdapter | None = None,
+        store: str | None = None,
         faults: str = "embedded",
         allow_hosts: tuple[str, ...] = (),
         advance_budget: float = 4.0,
@@ -90,6 +95,7 @@ class LiveWorld:
                 self._process.start()
             url = target if isinstance(target, str) else target.url
             self.endpoint: Endpoint = check_target(url, allow=allow_hosts)
+            self._store = None if store is None else Database(check_store(store, allow_hosts))
             self.wait_ready()
             self.route = Route(
                 self.endpoint,
@@ -198,6 +204,12 @@ class LiveWorld:
     def call_limit(self) -> float:
         """Seconds that one call of the adapter may take."""
         return self.setting.timeout * _CALL
+
+    def break_store(self, story: LiveStory, wanted: Wanted) -> StoreBroken:
+        """Break the target's store. Raises NotRun, HarnessError."""
+        own = self._process
+        store: TargetStore | None = own.store if isinstance(own, ReferenceProcess) else self._store
+        return StoreBroken(story, wanted, store, own)
 
     @property
     def under_way(self) -> int:

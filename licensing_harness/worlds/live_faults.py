@@ -47,6 +47,8 @@ def break_live(world: LiveWorld, story: LiveStory, wanted: Wanted) -> Broken:
                 story.let_finish()
                 world.route.open_toxiproxy()
             return WireBroken(world, wanted)
+        case kind if KINDS[kind.value].where == "store":
+            return world.break_store(story, wanted)
         case kind:
             message = f"the live world does not have {kind} yet"
             raise NotRun(message)

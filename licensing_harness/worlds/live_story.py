@@ -12,7 +12,7 @@ from licensing_harness.faults.outage import Outage, fault_kind
 from licensing_harness.history import Begun, Fault, Operation, StoryHistory
 from licensing_harness.target.adapter import Adapter
 from licensing_harness.target.recorder import LicenceState, completed, failed, invoke
-from licensing_harness.vocabulary import FaultKind
+from licensing_harness.vocabulary import MUTATIONS, FaultKind
 from licensing_harness.worlds.breaking import Broken, Wanted
 from licensing_harness.worlds.lane import Lane
 from licensing_harness.worlds.live_faults import WireBroken, break_live
@@ -50,6 +50,8 @@ class LiveStory(Story):
         self._trouble: HarnessError | None = None
         self.begun = 0
         """Calls that were begun, those under way and those that are over."""
+        self._changing: dict[str, Begun] = {}
+        """Calls under way that change the target's state, by client."""
         self._writer.flush()
 
     @property
@@ -60,6 +62,18 @@ class LiveStory(Story):
     def idle(self, client: str) -> bool:
         """Whether the client has no call under way: ``start`` would not wait."""
         return self._live.client(client).lane.idle
+
+    @property
+    def over(self) -> int:
+        """How many calls are over."""
+        with self._lock:
+            return len(self.history.operations)
+
+    def unacknowledged(self, after: int) -> int:
+        """How many changes, of the calls that ended after the first so many, got no answer; or wait for one now."""
+        with self._lock:
+            late = self.history.operations[after:]
+            return len(self._changing) + sum(each.unknown and each.verb in MUTATIONS for each in late)
 
     # Calls ------------------------------------------------------------------------------------
 
@@ -83,6 +97,9 @@ class LiveStory(Story):
         with self._lock:
             self._writer.write(begun)
         self._writer.flush()
+        if begun.verb in MUTATIONS:
+            with self._lock:
+                self._changing[begun.client] = begun
         if begun.verb == "issue" and licence is not None and licence not in self._issued:
             self._issued.append(licence)
         client.lane.submit(lambda lane: self._speak(lane, begun, licence, asked, together))
@@ -119,6 +136,7 @@ class LiveStory(Story):
     def _ended(self, operation: Operation) -> None:
         with self._lock:
             self._cut_over(operation.client)
+            self._changing.pop(operation.client, None)
             self._finished(operation)
         self._writer.flush()
 

@@ -26,6 +26,8 @@ from licensing_harness.errors import CleanUpIncomplete, HarnessError, TargetNotR
 from licensing_harness.faults.watchdog import Watchdog
 from licensing_harness.masking import Masker
 from licensing_harness.target import signing
+from licensing_harness.worlds.live_postgresql import Database, OwnDatabase, check_store
+from licensing_harness.worlds.live_stores import SqliteFile, TargetStore
 from licensing_harness.worlds.story import Sign
 
 SERVER_EXTRA: Final = "the reference server is not installed: pip install 'licensing-harness[server]'"
@@ -311,7 +313,9 @@ class TargetProcess:
 class ReferenceProcess(TargetProcess):
     """The reference server, with its database and keys in the temporary directory.
 
-    ``db`` is a path or a PostgreSQL URL when it shall be another one.
+    ``db`` is a path or a PostgreSQL URL when it shall be another one. ``store``
+    is the URL of a PostgreSQL on which a database is made for it, and removed;
+    ``allow_hosts`` are globs of hosts beside loopback where that may be.
     """
 
     def __init__(
@@ -319,6 +323,8 @@ class ReferenceProcess(TargetProcess):
         *,
         python: str = sys.executable,
         db: str | None = None,
+        store: str | None = None,
+        allow_hosts: tuple[str, ...] = (),
         lease: float = 2,
         token_lifetime: float = 3,
         defect: str | None = None,
@@ -326,14 +332,37 @@ class ReferenceProcess(TargetProcess):
     ) -> None:
         super().__init__([], **rest)
         self.keys = self.directory / "keys.pem"
+        self.store: TargetStore
+        self._own: OwnDatabase | None = None
+        if store is not None:
+            try:
+                self.store = self._own = OwnDatabase(check_store(store, allow_hosts))
+            except BaseException:
+                super().close()
+                raise
+            db = self._own.through
+        elif db is not None and "://" in db:
+            self.store = Database(db)
+        else:
+            db = db or str(self.directory / "licences.db")
+            self.store = SqliteFile(Path(db))
         self.command = reference_command(
             python,
-            db or str(self.directory / "licences.db"),
+            db,
             str(self.keys),
             lease=lease,
             token_lifetime=token_lifetime,
             defect=defect,
         )
+
+    def close(self) -> None:
+        """Stop it, and remove its directory and its database, unless it is to be kept."""
+        kept = self.keep and self.alive
+        try:
+            super().close()
+        finally:
+            if self._own is not None and not kept:
+                self._own.close()
 
     def signer(self) -> Sign:
         """``sign(header, claims)`` by the server's own key file. Raises UsageError when it holds no such key."""

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from licensing_harness.errors import HarnessError, NotRun
 from licensing_harness.faults.outage import Outage, fault_kind
+from licensing_harness.faults.plan_file import Places
 from licensing_harness.history import Begun, Fault, Operation, StoryHistory
 from licensing_harness.target.adapter import Adapter
 from licensing_harness.target.recorder import LicenceState, completed, failed, invoke
 from licensing_harness.vocabulary import MUTATIONS, FaultKind
 from licensing_harness.worlds.breaking import Broken, Wanted
 from licensing_harness.worlds.lane import Lane
-from licensing_harness.worlds.live_faults import WireBroken, break_live
+from licensing_harness.worlds.live_faults import PLACES, WireBroken, break_live
 from licensing_harness.worlds.story import Cut, Sign, Story, cut_kind
 
 if TYPE_CHECKING:
@@ -193,6 +194,9 @@ class LiveStory(Story):
                 met=self._live.client(client).link.disarm(),
             )
         )
+
+    def _places(self) -> Places:
+        return Places(links=PLACES["link"], nodes=PLACES["node"], stores=PLACES["store"])
 
     def _break(self, wanted: Wanted) -> Broken:
         return break_live(self._live, self, wanted)

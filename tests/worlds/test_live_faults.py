@@ -443,8 +443,6 @@ def test_a_restart_is_asked_for(world: Open, process: TargetProcess) -> None:
     assert after.accepted
     (fault,) = story.history.faults
     assert (fault.fault, fault.met, fault.detail["graceful"]) == (FaultKind.RESTART, 1, True)
-    with tell(world(process)) as story, pytest.raises(UsageError, match="restart happens at one moment"):
-        story.fault("restart", seconds=3)
 
 
 def test_a_crash_lasts_until_its_end(world: Open, process: TargetProcess) -> None:

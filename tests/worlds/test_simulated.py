@@ -63,6 +63,19 @@ def test_contending_calls_overlap() -> None:
     assert max(each.begin for each in calls) < min(each.ended for each in calls)
 
 
+def test_a_client_is_idle_until_it_calls_and_when_it_was_answered() -> None:
+    """That is whether ``start`` would wait."""
+    with world().story(scenario="s") as story:
+        licence = story.fresh_licence()
+        seen = [story.idle("laptop")]
+        story.start("laptop", "validate", licence)
+        seen.append(story.idle("laptop"))
+        story.settle()
+        seen.append(story.idle("laptop"))
+
+    assert seen == [True, False, True]
+
+
 def test_a_cut_request_never_arrives() -> None:
     """The call is unknown, the fault was met, and the target knows nothing of it."""
     with world().story(scenario="s") as story:

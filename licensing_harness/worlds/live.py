@@ -80,6 +80,8 @@ class LiveWorld:
         self.clock = clock or RealClock()
         self.advance_budget = advance_budget
         self.audit_head = 0
+        self.clock_offset = 0.0
+        """Seconds by which the target's clock is wrong: the sum of what stories did to it."""
         self.notes: list[str] = []
         """What a reader of the report must know: licences that stay on the target, for one."""
         self._process = target if isinstance(target, TargetProcess) else None
@@ -216,6 +218,11 @@ class LiveWorld:
         """How many clients have a call under way."""
         return sum(not client.lane.idle for client in self.clients)
 
+    @property
+    def one_process(self) -> bool:
+        """Whether the target is known to be one process, with one clock."""
+        return isinstance(self._process, ReferenceProcess)
+
     def own_process(self, otherwise: str) -> TargetProcess:
         """The process that this world started. Raises NotRun, with what can't be done otherwise."""
         if self._process is None:
@@ -256,14 +263,39 @@ class LiveWorld:
         if self._process is not None:
             self._process.start()
         elif self._control is not None:
-            try:
-                self._control.restart()
-            except HarnessError:
-                raise
-            except Exception as error:
-                message = f"the control adapter failed in restart(): {blame(error)}"
-                raise HarnessError(message) from error
+            self._controlled("restart", self._control.restart)
         self.wait_ready()
+        if self.clock_offset and isinstance(self._process, ReferenceProcess):
+            self.set_clock(self.clock_offset)  # a new process begins with the right time
+
+    def set_clock(self, offset: float) -> None:
+        """Put the target's clock so many seconds off the right time.
+
+        Raises NotRun where nobody can, HarnessError when it was not done.
+        """
+        if isinstance(self._process, ReferenceProcess):
+            shown = self._process.set_clock(offset)
+            if shown != offset:
+                message = f"the server's clock was to be {offset:g} s off, and it says {shown:g}"
+                raise HarnessError(message)
+        elif self._control is not None and self._overrides("set_clock"):
+            self._controlled("set_clock", partial(self._control.set_clock, offset))
+        else:
+            message = (
+                "needs a clock that can be set: that of a reference server which the harness started, or of a target "
+                "whose control adapter has set_clock() (--licensing-control)"
+            )
+            raise NotRun(message)
+        self.clock_offset = offset
+
+    def _controlled(self, name: str, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except HarnessError:
+            raise
+        except Exception as error:
+            message = f"the control adapter failed in {name}(): {blame(error)}"
+            raise HarnessError(message) from error
 
     def signer(self) -> Sign | None:
         """The target's own key as a function, where the harness has it."""

@@ -16,6 +16,7 @@ from licensing_harness.faults.outage import OUTAGES, Outage
 from licensing_harness.faults.plan_kinds import KINDS, why_not
 from licensing_harness.vocabulary import FaultKind
 from licensing_harness.worlds.breaking import Broken, Wanted
+from licensing_harness.worlds.live_clocks import ClockSet
 
 if TYPE_CHECKING:
     from licensing_harness.worlds.live import LiveWorld
@@ -47,6 +48,8 @@ def break_live(world: LiveWorld, story: LiveStory, wanted: Wanted) -> Broken:
                 story.let_finish()
                 world.route.open_toxiproxy()
             return WireBroken(world, wanted)
+        case FaultKind.CLOCK_OFFSET | FaultKind.CLOCK_JUMP | FaultKind.CLOCK_ROLLBACK:
+            return ClockSet(world, story, wanted)
         case kind if KINDS[kind.value].where == "store":
             return world.break_store(story, wanted)
         case kind:

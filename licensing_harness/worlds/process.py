@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
+import httpx2
+
 from licensing_harness.clock import Clock, RealClock
 from licensing_harness.errors import CleanUpIncomplete, HarnessError, TargetNotReady, UsageError
 from licensing_harness.faults.watchdog import Watchdog
@@ -32,6 +34,7 @@ from licensing_harness.worlds.story import Sign
 
 SERVER_EXTRA: Final = "the reference server is not installed: pip install 'licensing-harness[server]'"
 _POLL: Final = 0.01
+_ASK: Final = 5.0
 _USAGE: Final = (2, 4)
 """Exit codes by which a program says that it was called wrongly: argparse's, and ours."""
 _MISSING: Final = re.compile(
@@ -51,7 +54,7 @@ def reference_command(
     """The command that starts the reference server; ``{port}`` stands for the port. Seconds."""
     command = [python, "-m", "reference_server", "--host", "127.0.0.1", "--port", "{port}"]
     command += ["--db", db, "--keys", keys, "--lease", f"{lease:g}", "--token-lifetime", f"{token_lifetime:g}"]
-    return command + (["--defect", defect] if defect else [])
+    return [*command, "--test-clock", *(["--defect", defect] if defect else [])]
 
 
 class TargetProcess:
@@ -363,6 +366,18 @@ class ReferenceProcess(TargetProcess):
         finally:
             if self._own is not None and not kept:
                 self._own.close()
+
+    def set_clock(self, offset: float) -> float:
+        """Put the server's clock so many seconds off; returns what it then says. Raises HarnessError."""
+        token = {"Authorization": f"Bearer {self.secrets.get('api_token', '')}"}
+        try:
+            with httpx2.Client(trust_env=False, timeout=_ASK, verify=False) as http:
+                answer = http.post(f"{self.url}/test-clock", json={"offset": offset}, headers=token)
+                answer.raise_for_status()
+                return float(answer.json()["offset"])
+        except (httpx2.HTTPError, ValueError, KeyError) as error:
+            message = f"the server's clock could not be set: {type(error).__name__}: {error}"
+            raise HarnessError(message) from error
 
     def signer(self) -> Sign:
         """``sign(header, claims)`` by the server's own key file. Raises UsageError when it holds no such key."""

@@ -12,10 +12,12 @@ import asyncio
 import contextlib
 import socket
 import struct
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from licensing_harness.entropy import stream
+from licensing_harness.faults.calls import Calls
 from licensing_harness.faults.kinds import STAGES
+from licensing_harness.faults.messages import begins_request
 from licensing_harness.faults.toxics import MOST_HELD, Chunk, Direction, Stage, Timer, Toxic
 
 if TYPE_CHECKING:
@@ -26,13 +28,29 @@ _DIAL: Final = 10.0
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
-class Pipe:
-    """One direction of one connection: its stages, and the transport at their end."""
+class Sink(Protocol):
+    """Where a pipe ends: a transport, or what reads along before it."""
 
-    def __init__(self, connection: Connection, direction: Direction, out: asyncio.Transport) -> None:
+    def write(self, data: bytes) -> None:
+        """Pass bytes on."""
+        ...
+
+    def close(self) -> None:
+        """End, once what was written is sent."""
+        ...
+
+    def is_closing(self) -> bool:
+        """Whether nothing more can be written."""
+        ...
+
+
+class Pipe:
+    """One direction of one connection: its stages, and where they end."""
+
+    def __init__(self, connection: Connection, direction: Direction, out: Sink) -> None:
         self._connection = connection
         self._loop = connection.proxy.loop
-        self._out = out
+        self.out = out
         self._held = 0
         self.direction = direction
         self.stages: list[Stage] = []
@@ -51,8 +69,8 @@ class Pipe:
     def _into(self, position: int, chunk: Chunk) -> None:
         if position < len(self.stages):
             self.stages[position].data(chunk)
-        elif not self.over and not self._out.is_closing():
-            self._out.write(chunk.data)
+        elif not self.over and not self.out.is_closing():
+            self.out.write(chunk.data)
 
     def _end_into(self, position: int) -> None:
         if position < len(self.stages):
@@ -60,7 +78,7 @@ class Pipe:
         elif not self.over:
             self.over = True
             # Toxiproxy has no half-close: the end of one direction closes the destination.
-            self._out.close()
+            self.out.close()
 
     # What stages ask for (toxics.Way)
 
@@ -176,6 +194,9 @@ class Connection:
         self._asking = False
         self._dial: asyncio.Task[None] | None = None
         self._over = False
+        self._calls: Calls | None = None
+        """What reads HTTP along, once somebody wants to know."""
+        self._fallen: dict[Toxic, tuple[float, bool]] = {}
 
     @property
     def client(self) -> _Side:
@@ -187,6 +208,13 @@ class Connection:
         self._rolls += 1
         rolled = stream(self.proxy.seed, self.proxy.name, self._number, toxic.name, self._rolls).random()
         return rolled < toxic.toxicity
+
+    def falls_on_calls(self, toxic: Toxic) -> bool:
+        """Whether an extension toxic applies to this connection: rolled once for each toxicity that it has."""
+        known = self._fallen.get(toxic)
+        if known is None or known[0] != toxic.toxicity:
+            known = self._fallen[toxic] = toxic.toxicity, self.falls_on(toxic)
+        return known[1]
 
     def jitter(self, toxic: Toxic, width: int) -> int:
         """A whole number from ``-width`` up to, not including, ``width``."""
@@ -221,7 +249,7 @@ class Connection:
         if any(toxic.type == "reset_peer" for toxic in self.proxy.toxics):
             for side in (client, target):
                 reset_on_close(side.transport)
-        for toxic in self.proxy.toxics:
+        for toxic in (each for each in self.proxy.toxics if each.type in STAGES):
             self._pipes[toxic.direction].add(toxic)
         client.transport.resume_reading()
 
@@ -238,6 +266,8 @@ class Connection:
                 if self.proxy.armed == "answer":
                     self.proxy.armed = None
                     self._swallow = True
+                if self._calls is None and self.proxy.reads_calls and begins_request(data):
+                    self._read_calls()
         elif self._swallow and not _interim(data):
             self._swallow = False
             self.proxy.cut()
@@ -245,15 +275,36 @@ class Connection:
             return
         else:
             self._asking = False
+        if self._calls is not None and direction == "upstream":
+            self._calls.request(data)
+            return
         pipe = self._pipes.get(direction)
         if pipe is not None:
             pipe.feed(data)
+
+    def _read_calls(self) -> None:
+        """Read HTTP along from here, where a request begins: at once, or in the middle of a connection."""
+        client, pipe = self.client.transport, self._pipes.get("downstream")
+        if client is not None and pipe is not None:
+            self._calls = pipe.out = Calls(self, client)
+
+    def forward(self, data: bytes) -> None:
+        """Bytes from the client, on to the target."""
+        pipe = self._pipes.get("upstream")
+        if pipe is not None:
+            pipe.feed(data)
+
+    def answered(self) -> None:
+        """A request was answered here: what the client sends now is another one."""
+        self._asking = False
 
     def ended(self, direction: Direction) -> None:
         """The socket that feeds ``direction`` sends no more."""
         if not self._over:
             self._over = True
             self.proxy.ended[direction] += 1
+        if self._calls is not None and direction == "upstream":
+            self._calls.request_end()
         pipe = self._pipes.get(direction)
         if pipe is not None:
             pipe.feed_end()
@@ -264,6 +315,8 @@ class Connection:
         if all(side.transport is None for side in self._sides.values()):
             for pipe in self._pipes.values():
                 pipe.stop()
+            if self._calls is not None:
+                self._calls.lost()
             self.proxy.left(self)
 
     def hold(self, direction: Direction, reason: str) -> None:
@@ -276,6 +329,8 @@ class Connection:
     def release(self, direction: Direction, reason: str) -> None:
         """Read again, unless another reason holds."""
         side = self._sides[direction]
+        if reason not in side.paused:
+            return
         side.paused.discard(reason)
         if not side.paused and side.transport is not None:
             side.transport.resume_reading()

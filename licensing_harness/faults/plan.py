@@ -15,7 +15,8 @@ from typing import Any, Final, Self
 
 from licensing_harness.entropy import stream as chance
 from licensing_harness.errors import UsageError
-from licensing_harness.faults.plan_kinds import KINDS, MOST, RETRY_AFTER, STREAMS, Kind, Parameter, unknown, why_not
+from licensing_harness.faults.pages import RETRY_AFTER
+from licensing_harness.faults.plan_kinds import KINDS, MOST, STREAMS, Kind, Parameter, unknown, why_not
 from licensing_harness.vocabulary import FaultKind
 
 MOST_EVENTS: Final = 10_000

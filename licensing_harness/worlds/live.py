@@ -9,11 +9,11 @@ call is made: a run that is killed still reports.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import httpx2
 
@@ -130,7 +130,14 @@ class LiveWorld:
         told = {} if self._process is None else self._process.secrets
         return {**self.setting.secrets, **told}
 
-    def story(self, *, scenario: str, tries: tuple[str, ...] = (), seed: str = "") -> LiveStory:
+    def story(
+        self,
+        *,
+        scenario: str,
+        tries: tuple[str, ...] = (),
+        seed: str = "",
+        drill: Mapping[str, Any] | None = None,
+    ) -> LiveStory:
         """A new story on the same target."""
         number = next(self._numbers)
         history = StoryHistory(
@@ -139,6 +146,7 @@ class LiveWorld:
             scenario=scenario,
             tries=tries,
             seed=seed or f"{self.setting.seed}/{scenario}/{number}",
+            drill=dict(drill or {}),
         )
         return LiveStory(self, history)
 

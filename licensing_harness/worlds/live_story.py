@@ -227,6 +227,9 @@ class LiveStory(Story):
                 "the simulated world does it at once, and so does a target with a shorter lease or term"
             )
             raise NotRun(message)
+        self._let_pass(seconds)
+
+    def _let_pass(self, seconds: float) -> None:
         self._live.clock.sleep(seconds)
         self.mend_due()
         self._raise()

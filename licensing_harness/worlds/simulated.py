@@ -94,7 +94,14 @@ class SimulatedWorld:
         """What the adapter declares; and this world can restart the target and sign with its key."""
         return frozenset(self._setting.adapter.capabilities) | ADDED
 
-    def story(self, *, scenario: str, tries: tuple[str, ...] = (), seed: str = "") -> SimulatedStory:
+    def story(
+        self,
+        *,
+        scenario: str,
+        tries: tuple[str, ...] = (),
+        seed: str = "",
+        drill: Mapping[str, Any] | None = None,
+    ) -> SimulatedStory:
         """A new story on a fresh target. ``seed`` decides all chance in it; by default it derives from the run's.
 
         A seed whose last part (after ``/``) is ``0`` makes a calm network, without gaps.
@@ -111,7 +118,12 @@ class SimulatedWorld:
         self._count += 1
         seed = seed or f"{setting.seed}/{scenario}/{self._stories[scenario]}"
         history = StoryHistory(
-            story=f"{setting.prefix}sim-{self._count}", world=self.name, scenario=scenario, tries=tries, seed=seed
+            story=f"{setting.prefix}sim-{self._count}",
+            world=self.name,
+            scenario=scenario,
+            tries=tries,
+            seed=seed,
+            drill=dict(drill or {}),
         )
         keys = key_pem(setting.seed)
         return SimulatedStory(

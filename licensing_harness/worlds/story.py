@@ -11,6 +11,7 @@
 ``fault``           something breaks, for a while or until it is mended
 ``carry_out``       a whole fault plan begins
 ``advance``         time passes
+``until``           time passes, up to so many seconds after the story's first word
 ==================  =========================================================
 
 A story records each word as a step of its *plan*: plain data that ``perform``
@@ -31,7 +32,7 @@ from licensing_harness.errors import NotRun, UsageError, way_out
 from licensing_harness.faults.plan import Event, Plan, PlanError, PlannedFault, check_places, numbers, schedule
 from licensing_harness.faults.plan_file import Places
 from licensing_harness.faults.plan_kinds import KINDS, STREAMS, why_not
-from licensing_harness.history import Begun, Fault, HistoryWriter, Operation, StoryEnded, StoryHistory, StoryOpened
+from licensing_harness.history import Begun, Fault, HistoryWriter, Operation, StoryHistory, StoryOpened, ending
 from licensing_harness.masking import Masker
 from licensing_harness.target.adapter import Adapter
 from licensing_harness.target.recorder import LicenceState
@@ -64,10 +65,13 @@ WORDS: Final = (
     "fault",
     "carry_out",
     "advance",
+    "until",
 )
 """The steps that a plan may have."""
 
 _SPECIFIED: Final = tuple(each.name for each in fields(LicenceSpec))
+_TICK: Final = 1e-6
+"""Seconds below which two times are the same: what ``now`` is rounded to."""
 
 _WITHOUT_GRANT: Final = frozenset({"issue", "jwks", "audit_log"})
 
@@ -111,7 +115,14 @@ class World(Protocol):
         """What the adapter declares, and what this world adds (restart, signing)."""
         ...
 
-    def story(self, *, scenario: str, tries: tuple[str, ...] = (), seed: str = "") -> Story:
+    def story(
+        self,
+        *,
+        scenario: str,
+        tries: tuple[str, ...] = (),
+        seed: str = "",
+        drill: Mapping[str, Any] | None = None,
+    ) -> Story:
         """A new story. Raises NotRun when this target can't be driven in this world."""
         ...
 
@@ -158,6 +169,7 @@ class Story(ABC):
         self._planned: list[tuple[float, float, Event]] = []
         """Events of fault plans that are still to come: when, when their plan began, and what."""
         self._numbers = 0
+        self._origin: float | None = None
         writer.write(
             StoryOpened(
                 story=history.story,
@@ -165,6 +177,7 @@ class Story(ABC):
                 scenario=history.scenario,
                 tries=history.tries,
                 seed=history.seed,
+                drill=history.drill,
             )
         )
 
@@ -370,6 +383,27 @@ class Story(ABC):
         self._step("advance", seconds=seconds)
         self._advance(seconds)
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the story's first word; 0 before it."""
+        return 0.0 if self._origin is None else self.now - self._origin
+
+    def until(self, seconds: float) -> None:
+        """Let time pass until ``seconds`` after the story's first word; faults that are due on the way are mended.
+
+        At once when that is over. A plan with these steps keeps its times when it is told again,
+        however long its calls take then.
+        """
+        seconds = round(seconds, 6)
+        self._step("until", seconds=seconds)
+        while True:
+            self.mend_due()
+            left = seconds - self.elapsed
+            if left < _TICK:
+                return
+            due = min((on.until for on in self._on.values()), default=math.inf) - self.now
+            self._let_pass(min(left, max(_TICK, due)))
+
     def perform(self, step: Mapping[str, Any]) -> None:
         """Run one step of a stored plan again. Raises UsageError for a step that is none."""
         words = dict(step)
@@ -448,6 +482,10 @@ class Story(ABC):
     def _advance(self, seconds: float) -> None:
         """Let time pass."""
 
+    def _let_pass(self, seconds: float) -> None:
+        """Let time pass that somebody asked for, however long."""
+        self._advance(seconds)
+
     @abstractmethod
     def _signer(self) -> Sign | None:
         """The target's own key as a function, where the harness has it."""
@@ -462,6 +500,8 @@ class Story(ABC):
         return self._numbers
 
     def _step(self, word: str, **rest: Any) -> None:
+        if self._origin is None:
+            self._origin = self.now
         self.history.plan.append(
             {"do": word, **{name: value for name, value in rest.items() if value not in (None, "")}}
         )
@@ -531,7 +571,7 @@ class Story(ABC):
             self._let_go()
         self.history.operations.sort(key=lambda operation: operation.n)
         self.history.complete = True
-        self._writer.write(StoryEnded(story=self.history.story, plan=self.history.plan, not_run=self.history.not_run))
+        self._writer.write(ending(self.history))
         self._closed(self.history)
 
     def _forgo(self) -> None:

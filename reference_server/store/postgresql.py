@@ -38,7 +38,7 @@ class PostgresqlStore:
         self._writing: psycopg.Connection[Any] | None = None
         self._reading: psycopg.Connection[Any] | None = None
         self._last: int | None = None
-        """The number of the last event that this server committed; None when it committed none yet."""
+        """The number of the last event, as this server left the ledger; None while there is none."""
 
     async def open(self) -> None:
         """Connect, lock and migrate. Raises StartError."""
@@ -76,6 +76,7 @@ class PostgresqlStore:
     def _start(self) -> None:
         connection = self._writer()
         schema.migrate_postgresql(self._url, connection)
+        self._last = self._head(connection)
 
     def _opened(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self._url, autocommit=True, connect_timeout=_CONNECT_SECONDS)
@@ -113,11 +114,14 @@ class PostgresqlStore:
             return connection
         connection = self._writer()
         connection.execute("BEGIN")
-        found = connection.execute(self.statements.last_event).fetchone()
-        if found is None or found[0] != self._last:
+        if self._head(connection) != self._last:
             connection.execute("ROLLBACK")
             raise StoreError("the session was lost, and the ledger is to be read anew")
         return connection
+
+    def _head(self, connection: psycopg.Connection[Any]) -> int | None:
+        found = connection.execute(self.statements.last_event).fetchone()
+        return None if found is None else int(found[0])
 
     def _commit(self, write: Write, rows: Rows) -> None:
         try:

@@ -215,6 +215,8 @@ def test_a_lost_connection_is_made_anew(postgresql: Database) -> None:
     async def body() -> None:
         store = postgresql.store()
         await store.open()
+        with postgresql.engine().connect() as connection:
+            connection.execute(_END_OTHERS)
         await store.commit(store.statements.write, FIRST)
         assert await _licences(store) == 2
         with postgresql.engine().connect() as connection:

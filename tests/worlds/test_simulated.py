@@ -52,6 +52,23 @@ def test_what_was_waited_for_is_strictly_earlier() -> None:
     assert all(before.ended < after.begin for before, after in pairwise(operations))
 
 
+def test_time_passes_up_to_a_moment_of_the_story() -> None:
+    """Counted from the first word; a moment that is over is not waited for, and leaving a step out moves no other."""
+    with world().story(scenario="s") as story:
+        licence = story.fresh_licence()
+        story.until(3)
+        story.call("laptop", "validate", licence)
+        story.until(2)
+        story.call("laptop", "validate", licence)
+        story.until(5.5)
+        assert story.elapsed == pytest.approx(5.5)
+    issue, first, second = story.history.operations
+
+    assert first.begin - issue.begin == pytest.approx(3)
+    assert second.begin - issue.begin < 4
+    assert {"do": "until", "seconds": 5.5} in story.history.plan
+
+
 def test_contending_calls_overlap() -> None:
     """All devices are under way at once."""
     with world().story(scenario="s") as story:

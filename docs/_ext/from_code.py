@@ -104,6 +104,26 @@ def fault_kinds() -> str:
     )
 
 
+def extension_toxics() -> str:
+    """The embedded proxy's extension toxics, by the kind of fault that each does."""
+    from licensing_harness.faults.call_faults import CALL_ATTRIBUTES
+    from licensing_harness.faults.plan_kinds import KINDS
+    from licensing_harness.worlds.live_calls import CALLS
+
+    units = {"age": " in ms", "delay": " in ms", "retry_after": " in s"}
+    return table(
+        ["type", "attributes", "what it does"],
+        [
+            [
+                f"`{name}`",
+                ", ".join(f"`{each}`{units.get(each, '')}" for each in CALL_ATTRIBUTES[name]),
+                KINDS[kind.value].does,
+            ]
+            for kind, name in CALLS.items()
+        ],
+    )
+
+
 def fault_reasons() -> str:
     """Why a world can't do what it can't."""
     from licensing_harness.faults.plan_kinds import KINDS, WORLDS, why_not
@@ -174,6 +194,7 @@ CONTENTS: Final[dict[str, Callable[[], str]]] = {
     "exit-codes": exit_codes,
     "fault-kinds": fault_kinds,
     "fault-reasons": fault_reasons,
+    "extension-toxics": extension_toxics,
     **{f"fields-{name}": fields(name) for name in ("Header", "StoryOpened", "Begun", "Operation", "Fault")},
     **{f"fields-{name}": fields(name) for name in ("StoryEnded", "RunResult", "PromiseResult", "ScenarioResult")},
     "fields-Finding": fields("Finding"),

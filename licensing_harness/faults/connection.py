@@ -195,6 +195,8 @@ class Connection:
         self._dial: asyncio.Task[None] | None = None
         self._calls: Calls | None = None
         """What reads HTTP along, once somebody wants to know."""
+        self._early: list[tuple[Direction, bytes]] = []
+        """What came before both sockets were there, in order; no bytes: an end."""
         self._fallen: dict[Toxic, tuple[float, bool]] = {}
 
     @property
@@ -224,7 +226,7 @@ class Connection:
     def made(self, side: _Side) -> None:
         """One of the two sockets is connected; after the client, the upstream is dialled."""
         if side is self.client and side.transport is not None:
-            side.transport.pause_reading()
+            self.hold("upstream", "dial")
             self._dial = self.proxy.loop.create_task(self._connect())
 
     async def _connect(self) -> None:
@@ -249,10 +251,19 @@ class Connection:
                 reset_on_close(side.transport)
         for toxic in (each for each in self.proxy.toxics if each.type in STAGES):
             self._pipes[toxic.direction].add(toxic)
-        client.transport.resume_reading()
+        self.release("upstream", "dial")
+        early, self._early = self._early, []
+        for direction, data in early:
+            if data:
+                self.received(direction, data)
+            else:
+                self.ended(direction)
 
     def received(self, direction: Direction, data: bytes) -> None:
         """Bytes came in; an armed cut meets them here."""
+        if not self._pipes:  # a target that speaks first, or a client: uvloop reads before it can be told not to
+            self._early.append((direction, data))
+            return
         if direction == "upstream":
             if not self._asking:
                 self._asking = True
@@ -298,6 +309,9 @@ class Connection:
 
     def ended(self, direction: Direction) -> None:
         """The socket that feeds ``direction`` sends no more."""
+        if not self._pipes:
+            self._early.append((direction, b""))
+            return
         if self._calls is not None and direction == "upstream":
             self._calls.request_end()
         pipe = self._pipes.get(direction)

@@ -13,8 +13,7 @@ import re
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +22,8 @@ from statistics import median
 from typing import Any, Final
 
 from benchmarks.bench import Row, Skipped, in_turns, median_ratio, row, two_cores
-from benchmarks.servers import CLIENTS, folder, serving, wrk
+from benchmarks.servers import CLIENTS, DONE, folder, serving, wrk
+from licensing_harness.clock import RealClock
 from licensing_harness.faults.server import find_binary
 
 ROUNDS: Final = 5
@@ -32,15 +32,7 @@ BULK: Final = 200_000_000
 CONNECTIONS: Final = 800
 LOAD_SECONDS: Final = 1.0
 IDLE: Final = 1000
-
-_WRK: Final = """
-done = function(summary, latency, requests)
-  io.write(string.format('\\nJSON{"requests":%d,"microseconds":%d,"status":%d,"socket":%d,"p50":%d,"p99":%d}\\n',
-    summary.requests, summary.duration, summary.errors.status,
-    summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout,
-    latency:percentile(50), latency:percentile(99)))
-end
-"""
+CLOCK: Final = RealClock()
 
 
 @dataclass
@@ -73,6 +65,11 @@ class Server:
             asked = {"type": "latency", "stream": stream, "name": stream, "attributes": {"latency": 0}}
             self.ask("POST", "/proxies/latency/toxics", asked)
 
+    def used(self) -> float:
+        """Seconds of processor time that the process has used."""
+        tasks = Path(f"/proc/{self.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
     def resident(self) -> float:
         """MiB of memory that the process has."""
         status = Path(f"/proc/{self.pid}/status").read_text()
@@ -97,14 +94,14 @@ def toxiproxy(core: int) -> Iterator[Server]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     command = ["taskset", "-c", str(core), str(path), "-port", str(port)]
-    quiet = subprocess.DEVNULL
-    with _ended(subprocess.Popen(command, stdout=quiet, stderr=quiet, env={"LOG_LEVEL": "error"})) as process:
+    log = subprocess.DEVNULL  # its default level: it logs each connection, as it does wherever it is started
+    with _ended(subprocess.Popen(command, stdout=log, stderr=log)) as process:
         server = Server(port, process.pid, core)
         for _ in range(200):
             try:
                 server.ask("GET", "/version")
             except OSError:
-                time.sleep(0.05)
+                CLOCK.sleep(0.05)
             else:
                 break
         yield server
@@ -134,11 +131,28 @@ def client(what: str, port: int, count: int, core: int) -> float:
     return float(json.loads(done.stdout))
 
 
-def compared(name: str, unit: str, ours: Callable[[], float], theirs: Callable[[], float]) -> Row:
-    """A row of both, in turns."""
-    figures = in_turns(ROUNDS, {"ours": ours, "theirs": theirs})
-    ratio = median_ratio(figures["ours"], figures["theirs"])
-    return row(name, median(figures["ours"]), unit, median(figures["theirs"]), ratio)
+def compared(
+    name: str, unit: str, doors: Sequence[Server], figure: Callable[[Server], tuple[float, float]]
+) -> list[Row]:
+    """Both in turns: a row by the clock, and one by the processor time that each proxy used itself.
+
+    ``figure`` gives how much was done and how much a second. What others do on
+    the machine is in the first row, and not in the second.
+    """
+
+    def one(server: Server) -> tuple[float, float]:
+        before = server.used()
+        done, rate = figure(server)
+        return rate, done / (server.used() - before)
+
+    figures = in_turns(ROUNDS, {str(server.port): partial(one, server) for server in doors})
+    ours, theirs = figures.values()
+    rows = []
+    for at, suffix in enumerate(("", "/cpu")):
+        mine, other = ([each[at] for each in column] for column in (ours, theirs))
+        shown = unit if not suffix else unit.replace("/s", "/s of its CPU")
+        rows.append(row(name + suffix, median(mine), shown, median(other), median_ratio(mine, other)))
+    return rows
 
 
 def round_trips(core: int, door: str) -> Row:
@@ -157,27 +171,29 @@ def round_trips(core: int, door: str) -> Row:
 
 def throughput(own: int, other: int, door: str) -> list[Row]:
     """Bytes, requests and connections a second, with the proxy on a core of its own."""
-    rows = []
+    rows: list[Row] = []
     with ExitStack() as stack:
         script = stack.enter_context(folder()) / "wrk.lua"
-        script.write_text(_WRK)
+        script.write_text(DONE)
         target = stack.enter_context(serving(other, "-m", "benchmarks.wire_target"))["port"]
         ours, theirs = (stack.enter_context(make(own)) for make in (embedded, toxiproxy))
         for each in (ours, theirs):
             each.lead(target)
 
-        def rate(server: Server) -> float:
-            return wrk(f"http://127.0.0.1:{server.doors[door]}/", script, LOAD_SECONDS, other).rate
+        def requests(server: Server) -> tuple[float, float]:
+            load = wrk(f"http://127.0.0.1:{server.doors[door]}/", script, LOAD_SECONDS, other)
+            return load.requests, load.rate
 
-        def of(what: str, count: int, server: Server) -> float:
-            return client(what, server.doors[door], count, other)
+        def bulk(server: Server) -> tuple[float, float]:
+            return BULK / 1e6, client("bulk", server.doors[door], BULK, other)
 
-        for name, unit, figure in (
-            ("bulk", "MB/s", partial(of, "bulk", BULK)),
-            ("requests", f"/s, {CLIENTS} connections", rate),
-            ("connections", "/s", partial(of, "connections", CONNECTIONS)),
-        ):
-            rows.append(compared(f"proxy/{name}/{door}", unit, partial(figure, ours), partial(figure, theirs)))
+        def connections(server: Server) -> tuple[float, float]:
+            return CONNECTIONS, client("connections", server.doors[door], CONNECTIONS, other)
+
+        both = (ours, theirs)
+        rows += compared(f"proxy/bulk/{door}", "MB/s", both, bulk)
+        rows += compared(f"proxy/requests/{door}", f"/s, {CLIENTS} connections", both, requests)
+        rows += compared(f"proxy/connections/{door}", "/s", both, connections)
     return rows
 
 

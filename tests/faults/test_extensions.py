@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 from http_target import Ask, Broken, HttpTarget, by_http_client
+from line import EMBEDDED, TOXICS
 from toxiproxy_calls import address, send
 
 from licensing_harness.faults.call_faults import CALL_ATTRIBUTES
 from licensing_harness.faults.server import FaultServer
 
-EMBEDDED = pytest.mark.parametrize("fault_server", ["embedded"], indirect=True)
-TOXICS = "/proxies/p/toxics"
 SOUND: dict[str, dict[str, int]] = {
     "http_status": {"status": 503},
     "http_truncate_body": {},

@@ -1,7 +1,7 @@
 """What a run was asked to do, and who said so.
 
-Precedence: command line, environment, pytest's ini file, ``licensing-harness.toml``,
-default. Every value keeps its source; what can't be read is a UsageError that
+Precedence: command line, environment, pytest's ini file, the ``[target]`` of a
+drill, ``licensing-harness.toml``, default. Every value keeps its source; what can't be read is a UsageError that
 names the source and the way out.
 """
 
@@ -186,6 +186,7 @@ def resolve(
     environ: Mapping[str, str] | None = None,
     ini: Mapping[str, Value] | None = None,
     directories: Iterable[Path] = (),
+    stated: Mapping[str, Value] | None = None,
     flag: Callable[[Option], str] = lambda option: option.flag,
 ) -> Config:
     """Settle every option.
@@ -193,10 +194,10 @@ def resolve(
     ``command_line`` holds values by ``Option.key`` (None: not given) and
     ``flag`` names them; ``ini`` comes from pytest or :func:`read_ini`;
     ``licensing-harness.toml`` is taken from the first of ``directories`` that
-    has one. Raises UsageError.
+    has one, and ``stated``, by option's name, wins over that alone. Raises UsageError.
     """
     values: dict[str, Value] = dict(_from_toml(directories))
-    for name, given in (ini or {}).items():
+    for name, given in [*(stated or {}).items(), *(ini or {}).items()]:
         values[name] = Value(parse(BY_NAME[name], given.value, given.source), given.source)
     secrets: dict[str, str] = {}
     for variable, text in (environ or {}).items():

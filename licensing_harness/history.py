@@ -52,6 +52,8 @@ class StoryOpened(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
     scenario: str
     tries: tuple[str, ...] = ()
     seed: str = ""
+    drill: dict[str, Any] = {}
+    """The drill that this story is the outage of, as its file has it; empty for every other story."""
 
 
 class Begun(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="begin", omit_defaults=True):
@@ -129,6 +131,10 @@ class StoryEnded(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
     story: str
     plan: list[dict[str, Any]] = []
     not_run: str = ""
+    called_off: str = ""
+    """Why a drill was stopped before its end, if it was."""
+    clean_up: int = 0
+    """The number of the first record of a drill's clean-up; 0: there was none."""
 
 
 Record = StoryOpened | Begun | Operation | Fault | StoryEnded
@@ -162,6 +168,9 @@ class StoryHistory:
     plan: list[dict[str, Any]] = field(default_factory=list)
     complete: bool = False
     not_run: str = ""
+    drill: dict[str, Any] = field(default_factory=dict)
+    called_off: str = ""
+    clean_up: int = 0
     announced: bool = False
     """Calls were written down before they were sent, so that none is missing even when the run was killed."""
 
@@ -418,6 +427,8 @@ class _Assembler:
             case StoryEnded():
                 story.plan = record.plan
                 story.not_run = record.not_run
+                story.called_off = record.called_off
+                story.clean_up = record.clean_up
                 story.complete = True
                 return self._close(story)
         return None
@@ -432,6 +443,7 @@ class _Assembler:
             scenario=record.scenario,
             tries=record.tries,
             seed=record.seed,
+            drill=record.drill,
         )
 
     def rest(self) -> Iterator[StoryHistory]:
@@ -465,11 +477,29 @@ def _number(operation: Operation) -> int:
 
 def lines_of(story: StoryHistory) -> Iterator[Record]:
     """The records of one story, in file order."""
-    yield StoryOpened(story=story.story, world=story.world, scenario=story.scenario, tries=story.tries, seed=story.seed)
+    yield StoryOpened(
+        story=story.story,
+        world=story.world,
+        scenario=story.scenario,
+        tries=story.tries,
+        seed=story.seed,
+        drill=story.drill,
+    )
     numbered: list[Operation | Fault] = [*story.operations, *story.faults]
     yield from sorted(numbered, key=lambda record: record.n)
     if story.complete:
-        yield StoryEnded(story=story.story, plan=story.plan, not_run=story.not_run)
+        yield ending(story)
+
+
+def ending(story: StoryHistory) -> StoryEnded:
+    """The last record of a story that is over."""
+    return StoryEnded(
+        story=story.story,
+        plan=story.plan,
+        not_run=story.not_run,
+        called_off=story.called_off,
+        clean_up=story.clean_up,
+    )
 
 
 def summary(asked: Mapping[str, Any]) -> str:

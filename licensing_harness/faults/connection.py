@@ -221,6 +221,7 @@ class Connection:
         self._swallow = False
         self._asking = False
         self._dial: asyncio.Task[None] | None = None
+        self._over = False
         self._calls: Calls | None = None
         """What reads HTTP along, once somebody wants to know."""
         self._early: list[tuple[Direction, bytes]] = []
@@ -297,6 +298,7 @@ class Connection:
 
     def _unreachable(self) -> None:
         self.proxy.unreachable += 1
+        self._over = True
         if self.client.transport is not None:
             self.client.transport.close()
 
@@ -353,6 +355,9 @@ class Connection:
         if not self._pipes:
             self._early.append((direction, b""))
             return
+        if not self._over:
+            self._over = True
+            self.proxy.ended[direction] += 1
         if self._calls is not None and direction == "upstream":
             self._calls.request_end()
         pipe = self._pipes.get(direction)
@@ -391,6 +396,7 @@ class Connection:
 
     def abort(self, *, reset: bool = False) -> None:
         """Close both sockets at once; with ``reset`` the client sees RST."""
+        self._over = True
         if self._dial is not None:
             self._dial.cancel()
         for pipe in self._pipes.values():

@@ -68,7 +68,7 @@ class ToxiproxyServer:
         self._wire.run(stop)
 
     def hits(self, proxy: str, toxic: str) -> int:
-        """How many chunks a toxic, or calls an extension toxic, was applied to; 0 when there is no such toxic."""
+        """How often a toxic had an effect, or on how many calls an extension toxic; 0 when there is no such toxic."""
         return self._wire.call(
             lambda: sum(
                 each.hits

@@ -22,7 +22,7 @@ from typing import Any, Literal, Self, TypeVar
 from licensing_harness.errors import CleanUpIncomplete, HarnessError
 from licensing_harness.faults.call_faults import CALL_ATTRIBUTES, Answers, Board, CallFault, Copy
 from licensing_harness.faults.connection import Connection, Pipe
-from licensing_harness.faults.toxics import Toxic
+from licensing_harness.faults.toxics import Direction, Toxic
 
 Cut = Literal["request", "answer"]
 Address = tuple[str, int]
@@ -61,6 +61,8 @@ class Proxy:
         """Requests that clients began to send: bytes from a client that follow none or an answer."""
         self.unreachable = 0
         """Connections of clients for which the upstream could not be reached."""
+        self.ended: dict[Direction, int] = {"upstream": 0, "downstream": 0}
+        """Connections that were ended by the client (``upstream``) or by the other end (``downstream``)."""
         self.armed: Cut | None = None
         self.met = 0
         """How often an armed cut met traffic."""

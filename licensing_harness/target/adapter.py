@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+from licensing_harness.clock import RealClock
 from licensing_harness.errors import UsageError
 from licensing_harness.vocabulary import METHODS, Answer, Cap, Contract, Grant, LicenceSpec
 
@@ -86,6 +87,10 @@ class Target:
     tag: str
     """Unique to the run; put it into what you create, so that it can be told apart and removed."""
     secrets: Mapping[str, str] = field(default_factory=dict)
+    nodes: Mapping[str, str] = field(default_factory=dict)
+    """The URLs of the target's nodes by name, where the world knows several; ``url`` is the first one's."""
+    clock: Callable[[], float] = field(default_factory=lambda: RealClock().wall)
+    """Unix seconds on this client's own clock, which a fault may set wrong."""
 
     def secret(self, name: str) -> str:
         """A secret by name: LICENSING_SECRET_<NAME> of the environment, or the world's own.

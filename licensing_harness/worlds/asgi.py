@@ -22,6 +22,9 @@ AsgiApp = Callable[[dict[str, Any], Callable[[], Awaitable[Any]], Callable[[Any]
 
 _SERVER_ERROR: Final = (500, ((b"content-type", b"text/plain; charset=utf-8"),), b"Internal Server Error")
 
+PATIENCE: Final = 30.0
+"""Seconds that a process has to end by itself when it is asked to."""
+
 
 class SimHeaders(Mapping[str, str]):
     """Headers looked up in any case; the last of equal names counts, but cookies."""
@@ -42,17 +45,17 @@ class SimHeaders(Mapping[str, str]):
 class SimResponse:
     """An answer, as httpx2's Response where adapters look at it."""
 
-    __slots__ = ("_raw_headers", "content", "status_code")
+    __slots__ = ("content", "raw_headers", "status_code")
 
     def __init__(self, status: int, headers: tuple[tuple[bytes, bytes], ...], content: bytes) -> None:
         self.status_code = status
         self.content = content
-        self._raw_headers = headers
+        self.raw_headers = headers
 
     @property
     def headers(self) -> SimHeaders:
         """The answer's headers."""
-        return SimHeaders(self._raw_headers)
+        return SimHeaders(self.raw_headers)
 
     @property
     def text(self) -> str:
@@ -88,6 +91,10 @@ class Lane:
     port: int
     cut: ArmedCut | None = None
     busy: bool = False
+    call: tuple[Any, ...] = (0,)
+    """Of the present call: its record number (0: none), then what it is about."""
+    serves: bool = False
+    """Whether it is a node of the target, which speaks to other nodes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -100,6 +107,10 @@ class Exchange:
     answer: asyncio.Future[SimResponse]
     back: float
     cut: ArmedCut | None
+    to: str
+    """The node that it is for."""
+    call: tuple[Any, ...]
+    """The client's call that it belongs to, as in its lane."""
     timer: asyncio.TimerHandle | None = None
     gone: asyncio.Future[None] | None = None
     """The server's side of "the client hung up, or has its answer"."""
@@ -136,8 +147,8 @@ class Server:
         self._failed: str | None = None
         self._messages: asyncio.Queue[dict[str, Any]] | None = None
 
-    def start(self) -> None:
-        """Run the application's start-up to its end, in virtual time.
+    def start(self, run: Callable[..., bool] | None = None) -> None:
+        """Run the application's start-up to its end, in virtual time, by ``run`` (or the timeline's own).
 
         Raises TargetNotReady when it fails or never ends.
         """
@@ -145,19 +156,20 @@ class Server:
             self._messages = asyncio.Queue()
         self._messages.put_nowait({"type": "lifespan.startup"})
         self.node.create_task(self._lifespan())
-        timeline = self.node.timeline
-        if not timeline.run(stop=lambda: self._started or self._failed is not None):
+        run = run or self.node.timeline.run
+        if not run(stop=lambda: self._started or self._failed is not None):
             self._failed = "its start-up waits for something that never happens"
         if self._failed is not None:
             message = f"the simulated target did not start: {self._failed}"
             raise TargetNotReady(message)
 
-    def stop(self) -> None:
+    def stop(self, run: Callable[..., bool] | None = None) -> None:
         """Run the application's shutdown, as far as it gets, then end the process."""
         if not self.node.dead and self._started and not self._stopped and self._messages is not None:
             self._messages.put_nowait({"type": "lifespan.shutdown"})
             timeline = self.node.timeline
-            timeline.run(until=timeline.now + 30, stop=lambda: self._stopped)
+            run = run or timeline.run
+            run(until=timeline.now + PATIENCE, stop=lambda: self._stopped)
         self.node.kill()
 
     async def _lifespan(self) -> None:

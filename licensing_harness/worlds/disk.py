@@ -30,8 +30,35 @@ class _Batch:
     error: Exception | None = None
 
 
+class Hindrance:
+    """What is wrong with a disk, while it is. ``met`` counts the accesses that it met.
+
+    ``refuses`` and ``hides`` are errors, as SQLite words them: of every commit,
+    and of every access at all. ``delay`` is seconds that a commit takes more.
+    """
+
+    def __init__(self, *, refuses: str = "", hides: str = "", delay: float = 0.0) -> None:
+        self.met = 0
+        self._refuses = refuses or hides
+        self._hides = hides
+        self._delay = delay
+
+    def read(self) -> None:
+        """An access that may only read. Raises sqlite3.OperationalError."""
+        if self._hides:
+            self.met += 1
+            raise sqlite3.OperationalError(self._hides)
+
+    async def commit(self) -> None:
+        """A commit is about to begin. Raises sqlite3.OperationalError."""
+        self.met += 1
+        if self._refuses:
+            raise sqlite3.OperationalError(self._refuses)
+        await asyncio.sleep(self._delay)
+
+
 class SimDisk:
-    """One story's database. ``image``: bytes of ``serialize`` to begin with.
+    """One node's database. ``image``: bytes of ``serialize`` to begin with.
 
     ``crash`` starts a new epoch: handles of an older one are fenced.
     """
@@ -41,6 +68,8 @@ class SimDisk:
         self._seed = seed
         self._fsync: float = stream(seed, "fsync").choice(FSYNC)
         self._buffer: list[_Batch] = []
+        self.hindrances: list[Hindrance] = []
+        """What is wrong with it now."""
         self.connection = _opened(image)
 
     def mount(self) -> Store:
@@ -77,6 +106,9 @@ class SimDisk:
     async def commit(self, epoch: int, write: Write, rows: Any) -> None:
         """Buffer, wait for the virtual fsync, write. A crash may land in between: outcome unknown, as in life."""
         self.fence(epoch)
+        for hindrance in tuple(self.hindrances):
+            await hindrance.commit()
+            self.fence(epoch)
         batch = _Batch(write, rows)
         self._buffer.append(batch)
         await asyncio.sleep(self._fsync)
@@ -114,13 +146,18 @@ class Store:
     @property
     def connection(self) -> sqlite3.Connection:
         """The database, in autocommit mode (``isolation_level=None``)."""
-        self._disk.fence(self._epoch)
-        return self._disk.connection
+        disk = self._disk
+        disk.fence(self._epoch)
+        if disk.hindrances:
+            for hindrance in disk.hindrances:
+                hindrance.read()
+        return disk.connection
 
     async def commit(self, write: Write, rows: Any) -> None:
         """Make ``write(connection, rows)`` durable in one transaction.
 
-        Raises what ``write`` raises, after the transaction was rolled back.
+        Raises what ``write`` raises, after the transaction was rolled back, and
+        sqlite3.OperationalError where the disk takes nothing.
         """
         await self._disk.commit(self._epoch, write, rows)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -13,6 +13,8 @@ from licensing_harness.errors import NotRun, UsageError
 from licensing_harness.worlds.asgi import AsgiApp
 
 PREFIX: Final = "asgi:"
+MOST_NODES: Final = 9
+_NODES: Final = "nodes"
 FORM: Final = "asgi:module:factory?name=value"
 _SERVER_EXTRA: Final = frozenset({"starlette", "sqlalchemy", "alembic", "uvicorn", "uvloop", "httptools", "psycopg"})
 
@@ -24,9 +26,12 @@ class SimulatedTarget:
     module: str
     factory: str
     options: tuple[tuple[str, str], ...] = ()
+    nodes: int = 1
+    """How many nodes it has: the option ``nodes``, which the factory does not get."""
 
     def __str__(self) -> str:
-        query = "&".join(f"{name}={value}" for name, value in self.options)
+        options = (*self.options, *((("nodes", str(self.nodes)),) if self.nodes > 1 else ()))
+        query = "&".join(f"{name}={value}" for name, value in options)
         return f"{PREFIX}{self.module}:{self.factory}" + (f"?{query}" if query else "")
 
     @classmethod
@@ -48,7 +53,11 @@ class SimulatedTarget:
         except ValueError as error:
             message = f"{text!r}: the options can't be read ({error}); give {FORM}"
             raise UsageError(message) from error
-        target = cls(module, factory, options)
+        said = dict(options).get(_NODES, "1")
+        if not (said.isdecimal() and 1 <= int(said) <= MOST_NODES):
+            message = f"{text!r}: nodes={said} is no number of nodes; give 1 to {MOST_NODES}"
+            raise UsageError(message)
+        target = cls(module, factory, tuple(each for each in options if each[0] != _NODES), int(said))
         target.load()
         return target
 
@@ -64,30 +73,41 @@ class SimulatedTarget:
             raise UsageError(message)
         return factory  # type: ignore[no-any-return]
 
-    def build(self, clock: Callable[[], float], entropy: Callable[[int], bytes], keys: bytes, store: object) -> AsgiApp:
+    def build(
+        self,
+        clock: Callable[[], float],
+        entropy: Callable[[int], bytes],
+        keys: bytes,
+        store: object,
+        offered: Mapping[str, object] | None = None,
+    ) -> AsgiApp:
         """The application, newly made by ``factory(clock, entropy, keys, store, **options)``.
+
+        Of what is ``offered`` beside these it gets what its signature names.
 
         Raises NotRun for a plain ASGI application, UsageError when the factory
         takes other arguments, refuses an option, or makes nothing callable.
         """
         factory = self.load()
         given = (clock, entropy, keys, store)
-        options = dict(self.options)
+        options: dict[str, Any] = dict(self.options)
         if _is_plain_app(factory):
             message = (
                 f"{self} is a plain ASGI application: it brings its own clock and store, which can't be simulated. "
                 "Give a factory(clock, entropy, keys, store), or run it in the live world by its URL."
             )
             raise NotRun(message)
+        signature = inspect.signature(factory)
+        wanted = {name: value for name, value in (offered or {}).items() if name in signature.parameters}
         try:
-            inspect.signature(factory).bind(*given, **options)
+            signature.bind(*given, **{**wanted, **options})
         except TypeError as error:
             message = (
                 f"{self}: can't be called as {self.factory}(clock, entropy, keys, store{_named(options)}): {error}"
             )
             raise UsageError(message) from error
         try:
-            app = factory(*given, **options)
+            app = factory(*given, **{**wanted, **options})
         except Exception as error:
             message = f"{self}: the factory refused its options: {error}"
             raise UsageError(message) from error

@@ -9,11 +9,11 @@ call is made: a run that is killed still reports.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import httpx2
 
@@ -122,7 +122,14 @@ class LiveWorld:
         told = {} if self._process is None else self._process.secrets
         return {**self.setting.secrets, **told}
 
-    def story(self, *, scenario: str, tries: tuple[str, ...] = (), seed: str = "") -> LiveStory:
+    def story(
+        self,
+        *,
+        scenario: str,
+        tries: tuple[str, ...] = (),
+        seed: str = "",
+        drill: Mapping[str, Any] | None = None,
+    ) -> LiveStory:
         """A new story on the same target."""
         number = next(self._numbers)
         history = StoryHistory(
@@ -131,6 +138,7 @@ class LiveWorld:
             scenario=scenario,
             tries=tries,
             seed=seed or f"{self.setting.seed}/{scenario}/{number}",
+            drill=dict(drill or {}),
         )
         return LiveStory(self, history)
 
@@ -199,6 +207,18 @@ class LiveWorld:
         """Seconds that one call of the adapter may take."""
         return self.setting.timeout * _CALL
 
+    @property
+    def under_way(self) -> int:
+        """How many clients have a call under way."""
+        return sum(not client.lane.idle for client in self.clients)
+
+    def own_process(self, otherwise: str) -> TargetProcess:
+        """The process that this world started. Raises NotRun, with what can't be done otherwise."""
+        if self._process is None:
+            message = f"needs a target that the harness started: {otherwise}"
+            raise NotRun(message)
+        return self._process
+
     def require_restart(self) -> None:
         """Raise NotRun unless the harness can kill the target and start it again."""
         if self._process is None and not self._overrides("restart"):
@@ -215,8 +235,17 @@ class LiveWorld:
             self._process.kill()
         return self._process is not None
 
+    def stop(self) -> bool | None:
+        """Ask the target to end (SIGTERM) if it is ours to start.
+
+        Returns whether it did so in time and was not killed; None when it is
+        not ours. Raises NotRun unless ``restart`` can bring it back.
+        """
+        self.require_restart()
+        return None if self._process is None else self._process.stop()
+
     def restart(self) -> None:
-        """Bring back the target that was killed, or have its control kill and start it; returns when it answers.
+        """Bring back the target that ended, or have its control kill and start it; returns when it answers.
 
         Raises HarnessError when it does not come back.
         """

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from licensing_harness.errors import HarnessError, NotRun, UsageError
+from licensing_harness.errors import HarnessError, NotRun
 from licensing_harness.faults.outage import Outage, fault_kind
 from licensing_harness.history import Begun, Fault, Operation, StoryHistory
 from licensing_harness.target.adapter import Adapter
@@ -48,6 +48,8 @@ class LiveStory(Story):
         self._start_together: threading.Barrier | None = None
         self._joined = 0
         self._trouble: HarnessError | None = None
+        self.begun = 0
+        """Calls that were begun, those under way and those that are over."""
         self._writer.flush()
 
     @property
@@ -74,6 +76,7 @@ class LiveStory(Story):
 
     def _send(self, begun: Begun, licence: LicenceState | None, asked: Mapping[str, Any]) -> None:
         self._live.spend()
+        self.begun += 1
         client = self._live.client(begun.client)
         together = self._start_together
         self._joined += 1
@@ -177,23 +180,19 @@ class LiveStory(Story):
         return break_live(self._live, self, wanted)
 
     @contextmanager
-    def outage(
-        self, kind: FaultKind | str, stream: str = "downstream", *, toxicity: float = 1.0, **attributes: int
-    ) -> Iterator[Outage]:
+    def outage(self, kind: FaultKind | str, stream: str = "", **parameters: float) -> Iterator[Outage]:
         """A fault on every client's wire while the context is open: through Toxiproxy, verified, recorded.
 
-        Kinds: ``latency`` (latency, jitter), ``timeout`` (timeout), ``reset-peer``
-        (timeout) in milliseconds, and ``proxy-down``. Raises NotRun where there
-        is no wire to break, UsageError for a fault that is none, HarnessError
-        when it could not be set, CleanUpIncomplete when it could not be removed.
+        Kinds and parameters are those of a fault plan, as
+        :data:`~licensing_harness.faults.outage.OUTAGES` has them. Raises NotRun
+        where there is no wire to break, UsageError for a fault that is none,
+        HarnessError when it could not be set, CleanUpIncomplete when it could
+        not be removed.
         """
-        kind = fault_kind(kind)
-        on = self.fault(kind, stream=stream, parameters={"toxicity": toxicity, **attributes})
+        on = self.fault(fault_kind(kind), stream=stream, parameters=parameters)
+        broken = on.broken
+        assert isinstance(broken, WireBroken)  # noqa: S101 - what every kind of outage is
         try:
-            broken = on.broken
-            if not isinstance(broken, WireBroken):
-                message = f"outage: {kind} is no fault of the wire"
-                raise UsageError(message)
             yield broken.outage
         finally:
             self.mend(on)
@@ -206,6 +205,9 @@ class LiveStory(Story):
                 "the simulated world does it at once, and so does a target with a shorter lease or term"
             )
             raise NotRun(message)
+        self._let_pass(seconds)
+
+    def _let_pass(self, seconds: float) -> None:
         self._live.clock.sleep(seconds)
         self.mend_due()
         self._raise()

@@ -47,6 +47,8 @@ class Timeline:
         self.now = 0.0
         self.failure: HarnessError | None = None
         """Set by an event that found the run untrustworthy; ``run`` raises it."""
+        self.paused = 0
+        """Processes that are stopped and will go on."""
         self._heap: list[tuple[float, int, NodeLoop, asyncio.Handle]] = []
         self._counter = count()
 
@@ -76,7 +78,8 @@ class Timeline:
                 if not heap or heap[0][0] > until:
                     return False
                 when, _, node, handle = heappop(heap)
-                if node.dead or handle.cancelled():
+                if node.halted or handle.cancelled():
+                    node.keep(handle)
                     continue
                 self.now = max(self.now, when)
                 _set_running_loop(node)
@@ -96,7 +99,7 @@ class Timeline:
 
     def quiet(self, waiting: frozenset[NodeLoop] = frozenset()) -> bool:
         """Whether nothing is going to happen any more on any other process than ``waiting``."""
-        return all(
+        return not self.paused and all(
             node in waiting or node.dead or handle.cancelled() or node.woken_by is handle
             for _, _, node, handle in self._heap
         )
@@ -117,9 +120,13 @@ class NodeLoop(_AbstractLoop):  # type: ignore[misc]
         self.timeline = timeline
         self.name = name
         self.dead = False
+        self.halted = False
+        """Dead or paused: its events do not happen."""
         self.troubles: list[BaseException] = []
         """Exceptions that nobody caught, in order."""
         self.woken_by: asyncio.Handle | None = None
+        self._kept: list[asyncio.Handle] | None = None
+        """What happens when it goes on; None while it is not paused."""
         self._ready: deque[asyncio.Handle] = deque()
         self._draining = False
         self._tasks: dict[asyncio.Task[Any], None] = {}
@@ -157,7 +164,8 @@ class NodeLoop(_AbstractLoop):  # type: ignore[misc]
     def kill(self) -> None:
         """End every task now, silently: no ``finally`` of theirs reaches the fenced world outside."""
         self.tidy()
-        self.dead = True
+        self._unpause()
+        self.dead = self.halted = True
         self._ready.clear()
         with self.running():
             for task in tuple(self._tasks):
@@ -171,6 +179,31 @@ class NodeLoop(_AbstractLoop):  # type: ignore[misc]
                     _put_down(partial(generator.aclose().__await__().send, None))
         self._tasks.clear()
         self._generators.clear()
+
+    def pause(self) -> None:
+        """As SIGSTOP: from now its events wait, in their order; nothing when it is paused or dead."""
+        if not self.halted:
+            self.halted = True
+            self._kept = []
+            self.timeline.paused += 1
+
+    def resume(self) -> None:
+        """As SIGCONT: what waited happens now, timers that are over included; nothing when it is not paused."""
+        for handle in self._unpause():
+            self.timeline.at(self.timeline.now, self, handle)
+
+    def _unpause(self) -> list[asyncio.Handle]:
+        kept, self._kept = self._kept, None
+        if kept is None:
+            return []
+        self.halted = False
+        self.timeline.paused -= 1
+        return kept
+
+    def keep(self, handle: asyncio.Handle) -> None:
+        """An event's time has come while the process is halted: paused, it keeps it for later."""
+        if self._kept is not None and not handle.cancelled():
+            self._kept.append(handle)
 
     def tidy(self) -> None:
         """Let go of finished tasks; exceptions of theirs that nobody asked for turn up in ``troubles``."""

@@ -1,4 +1,4 @@
-"""A network without sockets between adapters and a simulated server, in virtual time.
+"""A network without sockets between adapters and the nodes of a simulated target, in virtual time.
 
 What is sent arrives after a delay that is drawn for this very message, so that
 leaving out a call changes the delays of no other. A lost message is an OSError
@@ -8,15 +8,20 @@ to the client, some time later: it can't tell which of the two was lost.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlencode, urlsplit
 
 import msgspec
 
+from licensing_harness.entropy import stream
 from licensing_harness.errors import GuardRefused, HarnessError
 from licensing_harness.worlds.asgi import Exchange, Lane, Server, SimResponse
 from licensing_harness.worlds.loop import Timeline
+
+if TYPE_CHECKING:
+    from licensing_harness.worlds.simulated_wire import Wire
 
 URL: Final = "http://target.simulated"
 
@@ -30,92 +35,146 @@ LOSS: Final = 0.05
 """Seconds until a client notices that its connection is lost."""
 
 
-class Network:
-    """Between the clients and the one server process that is up, if one is.
+def url_of(node: str) -> str:
+    """The URL of a node by its name."""
+    return f"http://{node}"
 
+
+class Network:
+    """Between the clients and the nodes of the target, and between these.
+
+    ``nodes`` are their names; the first is who is meant by the target's own URL.
     On a ``calm`` one every message takes just one HOP: what a generated story shrinks to.
     """
 
     def __init__(
-        self, timeline: Timeline, *, timeout: float, calm: bool = False, spend: Callable[[], None] = lambda: None
+        self,
+        timeline: Timeline,
+        *,
+        timeout: float,
+        calm: bool = False,
+        spend: Callable[[], None] = lambda: None,
+        nodes: tuple[str, ...] = ("server",),
     ) -> None:
         self._timeline = timeline
         self._timeout = timeout
         self._gaps = (0.0,) if calm else GAPS
         self._spend = spend
-        self._under_way: dict[Exchange, None] = {}
-        self.server: Server | None = None
+        self.under_way: dict[Exchange, None] = {}
+        """Requests that were handed to a process, or are on the way to it, and are not answered."""
+        self.first = nodes[0]
+        self.servers: dict[str, Server | None] = dict.fromkeys(nodes)
+        """The process of each node that takes requests, if one does."""
+        self.wire: Wire | None = None
+        """What is broken on links, while something is."""
 
-    def send(self, lane: Lane, scope: dict[str, Any], body: bytes) -> asyncio.Future[SimResponse]:
-        """Send a request; the future ends with the answer, or with an OSError."""
-        self._spend()
+    def send(self, lane: Lane, scope: dict[str, Any], body: bytes, to: str = "") -> asyncio.Future[SimResponse]:
+        """Send a request to a node, by default the first; the future ends with the answer, or with an OSError."""
+        if not lane.serves:
+            self._spend()
         chance = lane.chance
         there, back = HOP + chance.choice(self._gaps), HOP + chance.choice(self._gaps)
         cut, lane.cut = lane.cut, None
-        exchange = Exchange(lane, scope, body, lane.node.create_future(), back, cut)
+        exchange = Exchange(lane, scope, body, lane.node.create_future(), back, cut, to or self.first, lane.call)
         if cut is not None and cut.what == "request":
             cut.met()
-            self._lose(exchange, LOSS, ConnectionResetError("the connection was lost"))
+            self.lose(exchange, LOSS, ConnectionResetError("the connection was lost"))
             return exchange.answer
         exchange.timer = lane.node.call_later(self._timeout, self._give_up, exchange)
-        server = self.server
-        if server is None or server.node.dead:
-            self._lose(exchange, there + HOP, ConnectionRefusedError("the target is down"))
+        if self.wire is not None:
+            self.wire.send(exchange, there)
         else:
-            self._under_way[exchange] = None
-            self._timeline.after(there, server.node, self._deliver, server, exchange)
+            self.dispatch(exchange, there)
         return exchange.answer
 
-    def cut_off(self) -> int:
-        """The server process died: every connection to it breaks. Returns how many requests were under way."""
-        lost, self._under_way = self._under_way, {}
+    def dispatch(self, exchange: Exchange, delay: float) -> None:
+        """Hand a request to the process that listens now; it arrives after ``delay``."""
+        server = self.servers[exchange.to]
+        if server is None or server.node.dead:
+            self.lose(exchange, delay + HOP, ConnectionRefusedError("the target is down"))
+        else:
+            self.under_way[exchange] = None
+            self._timeline.after(delay, server.node, self._deliver, server, exchange)
+
+    def under_way_to(self, node: str) -> list[Exchange]:
+        """Requests that a node has, or that are on their way to its process."""
+        return [exchange for exchange in self.under_way if exchange.to == node]
+
+    def cut_off(self, node: str) -> int:
+        """The node's process died: every connection to it breaks. Returns how many requests were under way."""
+        lost = self.under_way_to(node)
         for exchange in lost:
+            del self.under_way[exchange]
             if exchange.cut is not None:
                 exchange.lane.cut = exchange.cut  # its message never came to be: the cut goes on waiting
-            self._lose(exchange, HOP, ConnectionResetError("the target closed the connection"))
+            self.lose(exchange, HOP, ConnectionResetError("the target closed the connection"))
         return len(lost)
 
     def _deliver(self, server: Server, exchange: Exchange) -> None:
         server.node.create_task(server.serve(exchange, self._answer))
 
     def _answer(self, exchange: Exchange) -> None:
-        self._under_way.pop(exchange, None)
+        self.under_way.pop(exchange, None)
         exchange.over = True
         if exchange.gone is not None and not exchange.gone.done():
             exchange.gone.set_result(None)
         if exchange.cut is not None:
             exchange.cut.met()
-            self._lose(exchange, LOSS, ConnectionResetError("the connection was lost"))
+            self.lose(exchange, LOSS, ConnectionResetError("the connection was lost"))
         elif not exchange.status:
-            self._lose(exchange, exchange.back, ConnectionResetError("the target closed the connection"))
+            self.lose(exchange, exchange.back, ConnectionResetError("the target closed the connection"))
         else:
             parts = exchange.parts
             response = SimResponse(exchange.status, exchange.headers, parts[0] if len(parts) == 1 else b"".join(parts))
-            self._timeline.after(exchange.back, exchange.lane.node, exchange.arrive, response)
+            if self.wire is not None:
+                self.wire.answer(exchange, response)
+            else:
+                self._timeline.after(exchange.back, exchange.lane.node, exchange.arrive, response)
 
-    def _lose(self, exchange: Exchange, delay: float, error: Exception) -> None:
+    def lose(self, exchange: Exchange, delay: float, error: Exception) -> None:
+        """The client learns, after ``delay``, that no answer will come."""
         self._timeline.after(delay, exchange.lane.node, exchange.lose, error)
 
     def _give_up(self, exchange: Exchange) -> None:
         """The client's timeout. The server may go on: what it does takes effect all the same."""
-        server = self.server
-        if exchange in self._under_way and server is not None and server.node.dead is False:
-            clients = frozenset(each.lane.node for each in self._under_way)
+        if exchange in self.under_way:
+            clients = frozenset(each.lane.node for each in self.under_way if not each.lane.serves)
             if self._timeline.quiet(clients):
                 raise HarnessError(self.hanging())
+            self.hang_up(exchange)
+        exchange.lose(TimeoutError(f"no answer within {self._timeout:g} s"))
+
+    def hang_up(self, exchange: Exchange) -> None:
+        """The client closes its connection: the process that has the request is told."""
+        server = self.servers[exchange.to]
+        if server is not None and not server.node.dead:
             if exchange.gone is None:
                 exchange.gone = server.node.create_future()
             exchange.over = True
             self._timeline.after(0, server.node, _hang_up, exchange)
-        exchange.lose(TimeoutError(f"no answer within {self._timeout:g} s"))
+
+    def located(self, url: str) -> tuple[str, str, str]:
+        """Node, path and query of an absolute URL. Raises GuardRefused for a host that is no node."""
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        to = self.first if host == urlsplit(URL).hostname else host
+        if to not in self.servers:
+            message = (
+                f"the simulated world has no host {host!r}: give a path below {URL}, or one of "
+                f"{', '.join(map(url_of, self.servers))}"
+            )
+            raise GuardRefused(message)
+        return to, parts.path, parts.query
 
     def hanging(self) -> str:
         """What to say when requests wait and nothing is left to happen."""
-        waiting = ", ".join(f"{each.scope['method']} {each.scope['path']}" for each in self._under_way) or "none"
-        server = self.server
-        if server is not None:
-            server.node.tidy()
-        last = f" Its last uncaught exception: {server.node.troubles[-1]!r}." if server and server.node.troubles else ""
+        waiting = ", ".join(f"{each.scope['method']} {each.scope['path']}" for each in self.under_way) or "none"
+        troubles: list[BaseException] = []
+        for server in self.servers.values():
+            if server is not None:
+                server.node.tidy()
+                troubles += server.node.troubles
+        last = f" Its last uncaught exception: {troubles[-1]!r}." if troubles else ""
         return (
             f"the simulated target hangs: requests wait for it ({waiting}) and nothing is left to happen.{last} "
             "Endpoints must be async def: a plain def runs in a thread, and the simulation has none."
@@ -128,11 +187,13 @@ def _hang_up(exchange: Exchange) -> None:
 
 
 class SimHttp:
-    """``target.http`` of one client."""
+    """``target.http`` of one client, and ``http`` of one node."""
 
-    def __init__(self, network: Network, lane: Lane) -> None:
+    def __init__(self, network: Network, lane: Lane, seed: str = "") -> None:
         self._network = network
         self._lane = lane
+        self._seed = seed
+        self._asked: Counter[tuple[Any, ...]] = Counter()
 
     async def request(
         self,
@@ -160,12 +221,9 @@ class SimHttp:
         if body or method in {"POST", "PUT", "PATCH"}:
             raw.append((b"content-length", str(len(body)).encode()))
         path, _, query = url.removeprefix(URL).partition("?")
+        to = ""
         if "://" in path:
-            parts = urlsplit(url)
-            if parts.hostname != "target.simulated":
-                message = f"the simulated world has one host: give a path below {URL}, not {url!r}"
-                raise GuardRefused(message)
-            path, query = parts.path, parts.query
+            to, path, query = self._network.located(url)
         if params:
             query = "&".join(filter(None, (query, urlencode(_plain(params), doseq=True))))
         scope = {
@@ -183,7 +241,16 @@ class SimHttp:
             "client": ("127.0.0.1", self._lane.port),
             "server": ("127.0.0.1", 80),
         }
-        return await self._network.send(self._lane, scope, body)
+        if self._lane.serves:
+            self._about(to, scope)
+        return await self._network.send(self._lane, scope, body, to)
+
+    def _about(self, to: str, scope: Mapping[str, Any]) -> None:
+        """Nobody tells a node's requests apart by calls: they are keyed by what they ask, and by how often it did."""
+        what = (self._lane.name, to or self._network.first, scope["method"], scope["path"])
+        self._asked[what] += 1
+        self._lane.chance = stream(self._seed, "node", *what, self._asked[what])
+        self._lane.call = (0, *what, self._asked[what])
 
 
 def _plain(params: Mapping[str, Any]) -> dict[str, Any]:

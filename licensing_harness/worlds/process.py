@@ -7,6 +7,7 @@ can fill up or stay open, and its last words are there when it dies.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from urllib.parse import urlsplit
 
 from licensing_harness.clock import Clock, RealClock
 from licensing_harness.errors import CleanUpIncomplete, HarnessError, TargetNotReady, UsageError
+from licensing_harness.faults.watchdog import Watchdog
 from licensing_harness.masking import Masker
 from licensing_harness.target import signing
 from licensing_harness.worlds.story import Sign
@@ -81,6 +83,8 @@ class TargetProcess:
         self._drain = drain
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
+        self._watchdog: Watchdog | None = None
+        self._stopped = False
         atexit.register(self._at_exit)
 
     @property
@@ -115,6 +119,8 @@ class TargetProcess:
                 message = f"{command[0]} can't be started: {error.strerror or error}"
                 raise TargetNotReady(message) from error
         try:
+            if not self.keep:
+                self._watchdog = Watchdog(self._process.pid, self.directory)
             self._read_first(said)
         except BaseException:
             self.kill()
@@ -179,6 +185,7 @@ class TargetProcess:
     def kill(self) -> None:
         """SIGKILL, to it and to whatever it started; returns when it is gone."""
         process, self._process = self._process, None
+        self._stopped = False
         if process is None:
             return
         if process.poll() is None:
@@ -188,6 +195,7 @@ class TargetProcess:
         except subprocess.TimeoutExpired as error:
             message = f"the target process {process.pid} could not be killed"
             raise CleanUpIncomplete(message) from error
+        self._unwatch()
 
     def restart(self) -> None:
         """Kill it and start it again on the same port and data; returns when it is ready."""
@@ -200,6 +208,8 @@ class TargetProcess:
         if process is None or process.poll() is not None:
             self.kill()
             return True
+        if self.stopped:
+            _signal_group(process, "SIGCONT")
         process.terminate()
         try:
             process.wait(self._drain)
@@ -207,7 +217,63 @@ class TargetProcess:
             self.kill()
             return False
         self._process = None
+        self._unwatch()
         return True
+
+    def _unwatch(self) -> None:
+        watchdog, self._watchdog = self._watchdog, None
+        if watchdog is not None:
+            watchdog.dismiss()
+
+    # Pause ------------------------------------------------------------------------------------
+
+    @property
+    def stopped(self) -> bool:
+        """Whether ``pause`` stopped it."""
+        return self._stopped and self.alive
+
+    def pause(self) -> None:
+        """SIGSTOP, to it and to whatever it started; returns when it is seen to have stopped.
+
+        Raises HarnessError when it does not run or does not stop.
+        """
+        self._change("SIGSTOP", "WSTOPPED")
+        self._stopped = True
+
+    def resume(self) -> None:
+        """SIGCONT; returns when it is seen to go on. Nothing when it is not stopped.
+
+        Raises HarnessError when it was ended in between, CleanUpIncomplete when it does not go on.
+        """
+        if not self._stopped:
+            return
+        try:
+            self._change("SIGCONT", "WCONTINUED")
+        except HarnessError as error:
+            if not self.alive:
+                self._stopped = False
+                message = "the target process ended while it was stopped: its pause was not what was meant"
+                raise HarnessError(message + self.last_words()) from error
+            raise CleanUpIncomplete(str(error)) from error
+        self._stopped = False
+
+    def _change(self, name: str, event: str) -> None:
+        process = self._process
+        if sys.platform == "win32" or process is None or process.poll() is not None:
+            message = f"the target process does not run: it can't be sent {name}"
+            raise HarnessError(message)
+        _signal_group(process, name)
+        deadline = self._clock.now() + self._drain
+        while process.poll() is None:
+            with contextlib.suppress(ChildProcessError):  # it ended since it was looked at
+                if os.waitid(os.P_PID, process.pid, getattr(os, event) | os.WNOHANG) is not None:
+                    return
+            if self._clock.now() > deadline:
+                message = f"the target process {process.pid} was sent {name} and did not obey"
+                raise HarnessError(message)
+            self._clock.sleep(_POLL / 10)
+        message = f"the target process {process.pid} ended when it was sent {name}"
+        raise HarnessError(message + self.last_words())
 
     def close(self) -> None:
         """Stop it and remove its directory, unless it is to be kept; harmless when repeated."""
@@ -278,7 +344,12 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     if sys.platform == "win32":
         process.kill()
         return
+    _signal_group(process, "SIGKILL")
+
+
+def _signal_group(process: subprocess.Popen[bytes], name: str) -> None:
+    number = getattr(signal, name)
     try:
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, number)
     except ProcessLookupError:
-        process.kill()
+        process.send_signal(number)

@@ -8,6 +8,7 @@ Toxiproxy joins the route when the first outage asks for it, and stays.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Final
 
@@ -16,6 +17,7 @@ from licensing_harness.errors import CleanUpIncomplete, HarnessError, NotRun
 from licensing_harness.faults.call_faults import CallFault
 from licensing_harness.faults.outage import Outage
 from licensing_harness.faults.server import FaultServer, find_server
+from licensing_harness.faults.toxics import Direction
 from licensing_harness.faults.toxiproxy import ToxiproxyClient
 from licensing_harness.faults.wire import Address, Cut, Proxy, Wire
 from licensing_harness.target.guard import Endpoint, check_target
@@ -88,6 +90,10 @@ class Link:
     def unreachable(self) -> int:
         """How many of the client's connections found nobody at the other end."""
         return 0 if self._proxy is None else self._proxy.unreachable
+
+    def ended(self, by: Direction) -> int:
+        """How many connections the client (``upstream``) or the other end (``downstream``) ended."""
+        return 0 if self._proxy is None else self._proxy.ended[by]
 
     def lead(self, upstream: Address) -> None:
         """From now on lead to ``upstream``."""
@@ -180,6 +186,10 @@ class Route:
         """How many connections of all clients found nobody at the other end."""
         return sum(link.unreachable for link in self._links)
 
+    def ended(self, by: Direction) -> int:
+        """How many connections the clients (``upstream``) or the other end (``downstream``) ended."""
+        return sum(link.ended(by) for link in self._links)
+
     @property
     def open(self) -> bool:
         """Whether Toxiproxy is part of the route."""
@@ -214,20 +224,12 @@ class Route:
             undo.pop_all()
         self._server, self._client = server, client
 
-    def outage(self, kind: str, *, stream: str, toxicity: float, attributes: dict[str, int]) -> Outage:
+    def outage(self, kind: str, *, stream: str, parameters: Mapping[str, float]) -> Outage:
         """An outage of the whole wire, not yet set."""
         if self._server is None or self._client is None:
             message = "Toxiproxy is not part of the route yet"
             raise HarnessError(message)
-        return Outage(
-            self._server,
-            self._client,
-            self._name,
-            kind,
-            stream=stream,
-            toxicity=toxicity,
-            attributes=attributes,
-        )
+        return Outage(self._server, self._client, self._name, kind, stream=stream, parameters=parameters)
 
     def drop(self) -> None:
         """Close every client's connections: new ones meet what was set since."""

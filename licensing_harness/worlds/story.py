@@ -9,7 +9,9 @@
 ``cut_next``        the client's next request, or the answer to it, is lost
 ``crash``           the target is killed and started again
 ``fault``           something breaks, for a while or until it is mended
+``carry_out``       a whole fault plan begins
 ``advance``         time passes
+``until``           time passes, up to so many seconds after the story's first word
 ==================  =========================================================
 
 A story records each word as a step of its *plan*: plain data that ``perform``
@@ -23,11 +25,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Final, Literal, Protocol, Self
 
 from licensing_harness.errors import NotRun, UsageError, way_out
-from licensing_harness.history import Begun, Fault, HistoryWriter, Operation, StoryEnded, StoryHistory, StoryOpened
+from licensing_harness.faults.plan import Event, Plan, PlanError, PlannedFault, check_places, numbers, schedule
+from licensing_harness.faults.plan_file import Places
+from licensing_harness.faults.plan_kinds import KINDS, STREAMS, why_not
+from licensing_harness.history import Begun, Fault, HistoryWriter, Operation, StoryHistory, StoryOpened, ending
 from licensing_harness.masking import Masker
 from licensing_harness.target.adapter import Adapter
 from licensing_harness.target.recorder import LicenceState
@@ -49,8 +54,24 @@ Sign = Callable[[Mapping[str, Any] | bytes, Mapping[str, Any] | bytes], str]
 Forge = Callable[[str, str, Sign | None, Sequence[Mapping[str, Any]]], str]
 """``forge(attack id, honest token, sign, published keys) -> forged token``."""
 
-WORDS: Final = ("fresh_licence", "start", "call", "contend", "settle", "cut_next", "crash", "fault", "advance")
+WORDS: Final = (
+    "fresh_licence",
+    "start",
+    "call",
+    "contend",
+    "settle",
+    "cut_next",
+    "crash",
+    "fault",
+    "carry_out",
+    "advance",
+    "until",
+)
 """The steps that a plan may have."""
+
+_SPECIFIED: Final = tuple(each.name for each in fields(LicenceSpec))
+_TICK: Final = 1e-6
+"""Seconds below which two times are the same: what ``now`` is rounded to."""
 
 _WITHOUT_GRANT: Final = frozenset({"issue", "jwks", "audit_log"})
 
@@ -94,7 +115,14 @@ class World(Protocol):
         """What the adapter declares, and what this world adds (restart, signing)."""
         ...
 
-    def story(self, *, scenario: str, tries: tuple[str, ...] = (), seed: str = "") -> Story:
+    def story(
+        self,
+        *,
+        scenario: str,
+        tries: tuple[str, ...] = (),
+        seed: str = "",
+        drill: Mapping[str, Any] | None = None,
+    ) -> Story:
         """A new story. Raises NotRun when this target can't be driven in this world."""
         ...
 
@@ -136,7 +164,12 @@ class Story(ABC):
         self._licences: dict[str, LicenceState] = {}
         self._on: dict[int, FaultOn] = {}
         """Faults that are on, by number."""
+        self._lingering: list[FaultOn] = []
+        """What was done at one moment and is met by whoever comes later."""
+        self._planned: list[tuple[float, float, Event]] = []
+        """Events of fault plans that are still to come: when, when their plan began, and what."""
         self._numbers = 0
+        self._origin: float | None = None
         writer.write(
             StoryOpened(
                 story=history.story,
@@ -144,6 +177,7 @@ class Story(ABC):
                 scenario=history.scenario,
                 tries=history.tries,
                 seed=history.seed,
+                drill=history.drill,
             )
         )
 
@@ -217,7 +251,9 @@ class Story(ABC):
     def crash(self, *, power: bool = False) -> None:
         """Kill the target, now, and start it again; with ``power``, lose what was not fsynced."""
         self._step("crash", power=power)
-        self._apply(Wanted(FaultKind.POWER_LOSS if power else FaultKind.CRASH, lasting=False), None)
+        wanted = Wanted(FaultKind.POWER_LOSS if power else FaultKind.CRASH, lasting=False)
+        self._before(wanted)
+        self._apply(wanted)
 
     def fault(
         self,
@@ -235,54 +271,107 @@ class Story(ABC):
         ``parameters`` are those of the kind in a fault plan. ``place`` is a link,
         node or store; by default the only one there is. Without ``seconds`` a
         crash, a restart and a jump of a clock are over at once. Raises
-        UsageError for a kind that is none, NotRun where this world or target
-        can't do it, HarnessError when it could not be set.
+        UsageError for a kind that is none or does not take what is given, NotRun
+        where this world or target can't do it, HarnessError when it could not
+        be set.
         """
         kind = _fault_kind(kind)
-        self._step("fault", kind=kind.value, place=place, stream=stream, seconds=seconds, parameters=parameters)
+        stream, parameters = _taken(kind, stream, parameters or {})
+        self._step("fault", kind=kind.value, place=place, stream=stream, seconds=seconds, parameters=parameters or None)
         lasting = seconds is not None or kind not in MOMENTARY
-        return self._apply(Wanted(kind, place, stream, dict(parameters or {}), lasting), seconds)
-
-    def _apply(self, wanted: Wanted, seconds: float | None) -> FaultOn:
+        wanted = Wanted(kind, place, stream, parameters, lasting)
         self._before(wanted)
+        return self._apply(wanted, math.inf if seconds is None else self.now + seconds)
+
+    def carry_out(self, faults: Plan | Sequence[Mapping[str, Any]], *, seed: int | str | None = None) -> None:
+        """Carry out a fault plan from now on: a Plan, or its tables as a plan's file has them.
+
+        In the simulated world each fault begins and ends at its very time, also
+        while the story waits for something else. In the live one that happens
+        as soon as ``advance`` or ``mend_due`` is called. A fault whose time
+        never comes, for the story ended before, is in the history as one that
+        was not met. ``seed`` decides the plan's chance, by default the story's.
+
+        Raises UsageError for a plan that can't be meant, NotRun where this
+        world can't do a fault that is in it.
+        """
+        plan = faults if isinstance(faults, Plan) else Plan(tuple(map(PlannedFault.of, faults)))
+        self._step("carry_out", faults=[each.as_table() for each in plan.faults], seed=seed)
+        for each in plan.faults:
+            reason = why_not(each.kind, self.world)
+            if reason:
+                message = f"the {self.world} world can't do {each.kind}: {reason}"
+                raise NotRun(message)
+        places = self._places()
+        if places is not None:
+            check_places(plan, links=places.links, nodes=places.nodes, stores=places.stores)
+        begin = self.now
+        for event in schedule(plan, self.history.seed if seed is None else seed):
+            self._planned.append((round(begin + event.begin, 6), begin, event))
+            self._due(self._planned[-1][0])
+        self._planned.sort(key=lambda planned: planned[0])
+        self.mend_due()
+
+    def _apply(self, wanted: Wanted, until: float = math.inf) -> FaultOn:
         n, begin = self._number(), self.now
         broken = self._break(wanted)
-        until = math.inf if seconds is None else begin + seconds
-        on = self._on[n] = FaultOn(n, wanted, begin, until, broken)
+        # Rounded as the story's times are: it must not be over a moment after it is due.
+        on = FaultOn(n, wanted, begin, round(until, 6) if until < math.inf else until, broken)
+        if not wanted.lasting and _lingers(broken):
+            self._lingering.append(on)
+            return on
+        self._on[n] = on
         if not wanted.lasting:
             self.mend(on)
-        elif seconds is not None:
-            self._due(on)
+        elif until < math.inf:
+            self._due(on.until)
         return on
 
     def mend(self, on: FaultOn) -> None:
         """End a fault; nothing when it is over already. Raises what :meth:`Broken.mend` raises."""
         if self._on.pop(on.n, None) is None:
             return
-        end: float | None = None
-        met = 0
+        self._end(on)
+
+    def _end(self, on: FaultOn) -> None:
         try:
             met = on.broken.mend()
-            end = self.now
-        finally:
-            self._faulted(
-                Fault(
-                    n=on.n,
-                    story=self.history.story,
-                    fault=on.wanted.kind,
-                    begin=on.begin,
-                    end=end,
-                    where=on.broken.where,
-                    met=met,
-                    detail=dict(on.broken.detail),
-                )
+        except KeyboardInterrupt:
+            self._on[on.n] = on  # it may still be there: who lets go of the story ends it
+            raise
+        except BaseException:
+            self._record(on, met=0, end=None)
+            raise
+        self._record(on, met=met, end=self.now if on.wanted.lasting or not _lingers(on.broken) else on.begin)
+
+    def _record(self, on: FaultOn, *, met: int, end: float | None) -> None:
+        self._faulted(
+            Fault(
+                n=on.n,
+                story=self.history.story,
+                fault=on.wanted.kind,
+                begin=on.begin,
+                end=end,
+                where=on.broken.where,
+                met=met,
+                detail=dict(on.broken.detail),
             )
+        )
 
     def mend_due(self) -> None:
-        """End every fault whose time is over."""
-        now = self.now
-        for on in [each for each in self._on.values() if each.until <= now]:
-            self.mend(on)
+        """End every fault whose time is over, and begin those of a plan whose time has come, in the order of time."""
+        while True:
+            now = self.now
+            over = min((on for on in self._on.values() if on.until <= now), key=lambda on: on.until, default=None)
+            planned = self._planned[0] if self._planned and self._planned[0][0] <= now else None
+            if over is not None and (planned is None or over.until <= planned[0]):
+                self.mend(over)
+            elif planned is not None:
+                _, begin, event = self._planned.pop(0)
+                wanted = Wanted(event.kind, event.place, event.stream, event.parameters, event.end is not None)
+                self._apply(wanted, math.inf if event.end is None else begin + event.end)
+            else:
+                return
 
     @property
     def faults_on(self) -> tuple[FaultOn, ...]:
@@ -293,6 +382,27 @@ class Story(ABC):
         """Let ``seconds`` pass. Raises NotRun where the world would have to wait too long for real."""
         self._step("advance", seconds=seconds)
         self._advance(seconds)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the story's first word; 0 before it."""
+        return 0.0 if self._origin is None else self.now - self._origin
+
+    def until(self, seconds: float) -> None:
+        """Let time pass until ``seconds`` after the story's first word; faults that are due on the way are mended.
+
+        At once when that is over. A plan with these steps keeps its times when it is told again,
+        however long its calls take then.
+        """
+        seconds = round(seconds, 6)
+        self._step("until", seconds=seconds)
+        while True:
+            self.mend_due()
+            left = seconds - self.elapsed
+            if left < _TICK:
+                return
+            due = min((on.until for on in self._on.values()), default=math.inf) - self.now
+            self._let_pass(min(left, max(_TICK, due)))
 
     def perform(self, step: Mapping[str, Any]) -> None:
         """Run one step of a stored plan again. Raises UsageError for a step that is none."""
@@ -332,6 +442,10 @@ class Story(ABC):
     def now(self) -> float:
         """Seconds since the world began: what operations are stamped with."""
 
+    @abstractmethod
+    def idle(self, client: str) -> bool:
+        """Whether the client has no call under way: ``start`` would not wait."""
+
     # What a world provides ------------------------------------------------------------------
 
     @abstractmethod
@@ -357,12 +471,20 @@ class Story(ABC):
     def _break(self, wanted: Wanted) -> Broken:
         """Break it, now. Raises NotRun, UsageError or HarnessError."""
 
-    def _due(self, on: FaultOn) -> None:
-        """A fault with an end is on: see to it that ``mend`` is called at ``on.until``."""
+    def _due(self, when: float) -> None:
+        """See to it that ``mend_due`` is called then."""
+
+    def _places(self) -> Places | None:
+        """Where faults may be; None when only breaking something tells."""
+        return None
 
     @abstractmethod
     def _advance(self, seconds: float) -> None:
         """Let time pass."""
+
+    def _let_pass(self, seconds: float) -> None:
+        """Let time pass that somebody asked for, however long."""
+        self._advance(seconds)
 
     @abstractmethod
     def _signer(self) -> Sign | None:
@@ -378,6 +500,8 @@ class Story(ABC):
         return self._numbers
 
     def _step(self, word: str, **rest: Any) -> None:
+        if self._origin is None:
+            self._origin = self.now
         self.history.plan.append(
             {"do": word, **{name: value for name, value in rest.items() if value not in (None, "")}}
         )
@@ -390,8 +514,9 @@ class Story(ABC):
         shown, passed = dict(asked), dict(asked)
         match verb:
             case "issue" if licence is not None:
-                spec = {name: value for name, value in asdict(licence.spec).items() if value not in ("", None)}
-                shown = {**spec, **shown}
+                spec = licence.spec
+                given = {name: value for name in _SPECIFIED if (value := getattr(spec, name)) not in ("", None)}
+                shown = {**given, **shown}
             case "activate" | "heartbeat" | "release":
                 shown.setdefault("device", client)
             case "audit_log":
@@ -442,11 +567,28 @@ class Story(ABC):
         try:
             self._settle()
         finally:
+            self._forgo()
             self._let_go()
         self.history.operations.sort(key=lambda operation: operation.n)
         self.history.complete = True
-        self._writer.write(StoryEnded(story=self.history.story, plan=self.history.plan, not_run=self.history.not_run))
+        self._writer.write(ending(self.history))
         self._closed(self.history)
+
+    def _forgo(self) -> None:
+        """What was planned for later will not happen: the record says so, and nobody takes it for done."""
+        for _, _, event in self._planned:
+            self._faulted(
+                Fault(
+                    n=self._number(),
+                    story=self.history.story,
+                    fault=event.kind,
+                    begin=self.now,
+                    end=self.now,
+                    where=event.place,
+                    detail={"not_begun": "the story ended before its time"},
+                )
+            )
+        self._planned.clear()
 
     def abandon(self) -> None:
         """Let go without closing the record: the run was interrupted in this story, and it says so by having no end."""
@@ -458,6 +600,9 @@ class Story(ABC):
         """Mend what is broken, even if some of it can't be; then the world's own."""
         with ExitStack() as stack:
             stack.callback(self._close)
+            for on in self._lingering:
+                stack.callback(self._end, on)
+            self._lingering = []
             for on in self._on.copy().values():
                 stack.callback(self.mend, on)
 
@@ -478,9 +623,31 @@ def cut_kind(what: Cut) -> FaultKind:
     return FaultKind.CUT_REQUEST if what == "request" else FaultKind.CUT_ANSWER
 
 
+def _lingers(broken: Broken) -> bool:
+    """Whether, done at one moment, it is met by whoever comes later: then it is recorded at the story's end."""
+    return bool(getattr(broken, "lingers", False))
+
+
 def _fault_kind(kind: FaultKind | str) -> FaultKind:
     try:
         return FaultKind(str(kind))
     except ValueError:
         message = f"{str(kind)!r} is no kind of fault; {way_out(str(kind), tuple(FaultKind))}"
         raise UsageError(message) from None
+
+
+def _taken(kind: FaultKind, stream: str, parameters: Mapping[str, float]) -> tuple[str, dict[str, float]]:
+    """Stream and parameters as a plan would have them. Raises UsageError for what the kind does not take."""
+    known = KINDS[kind.value]
+    try:
+        values = numbers(kind.value, parameters)
+    except PlanError as error:
+        message = f"fault: {error.text}"
+        raise UsageError(message) from None
+    if stream and not known.stream:
+        message = f"fault: {kind.value} works in no one direction; leave out stream={stream!r}"
+        raise UsageError(message)
+    if stream and stream not in STREAMS:
+        message = f"fault: stream {stream!r} is none; {way_out(stream, STREAMS)}"
+        raise UsageError(message)
+    return stream or (STREAMS[0] if known.stream else ""), values

@@ -52,6 +52,23 @@ def test_what_was_waited_for_is_strictly_earlier() -> None:
     assert all(before.ended < after.begin for before, after in pairwise(operations))
 
 
+def test_time_passes_up_to_a_moment_of_the_story() -> None:
+    """Counted from the first word; a moment that is over is not waited for, and leaving a step out moves no other."""
+    with world().story(scenario="s") as story:
+        licence = story.fresh_licence()
+        story.until(3)
+        story.call("laptop", "validate", licence)
+        story.until(2)
+        story.call("laptop", "validate", licence)
+        story.until(5.5)
+        assert story.elapsed == pytest.approx(5.5)
+    issue, first, second = story.history.operations
+
+    assert first.begin - issue.begin == pytest.approx(3)
+    assert second.begin - issue.begin < 4
+    assert {"do": "until", "seconds": 5.5} in story.history.plan
+
+
 def test_contending_calls_overlap() -> None:
     """All devices are under way at once."""
     with world().story(scenario="s") as story:
@@ -61,6 +78,19 @@ def test_contending_calls_overlap() -> None:
 
     assert len(calls) == 3
     assert max(each.begin for each in calls) < min(each.ended for each in calls)
+
+
+def test_a_client_is_idle_until_it_calls_and_when_it_was_answered() -> None:
+    """That is whether ``start`` would wait."""
+    with world().story(scenario="s") as story:
+        licence = story.fresh_licence()
+        seen = [story.idle("laptop")]
+        story.start("laptop", "validate", licence)
+        seen.append(story.idle("laptop"))
+        story.settle()
+        seen.append(story.idle("laptop"))
+
+    assert seen == [True, False, True]
 
 
 def test_a_cut_request_never_arrives() -> None:

@@ -63,7 +63,6 @@ BARS: Final[Mapping[str, Bar]] = {
     "simulated/writes": Bar("ratio", ">=", 0.16),
     "simulated/lease-story": Bar("value", "<=", 10, " ms"),
     "simulated/linear": Bar("ratio", "<=", 1.2),
-    "explore": Bar("ratio", ">=", 10),
     "plugin-startup": Bar("value", "<=", 15, " ms"),
     "gate": Bar("value", "<=", 60, " s"),
 }

@@ -31,6 +31,7 @@ MEASURES: Final[Mapping[str, str]] = {
 """What can be measured, and its unit. ``recovery`` is of the slowest client, from the end of the last fault."""
 
 LONGEST: Final = 3600.0
+MOST_WEIGHT: Final = 1000
 
 Takes = Literal["text", "number", "whole", "switch", "choice", "promises", "options", "weights"]
 

@@ -21,6 +21,9 @@ _CHARACTERS: Final = "[A-Za-z0-9._~+/=-]"
 
 _PLAIN: Final = re.compile(_CHARACTERS + "+")
 
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]+")
+"""RFC 3986, 2.3: what neither JSON nor a URL writes in another way."""
+
 _JWS: Final = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)?")
 _AUTHORISATION: Final = re.compile(r"(?i)(\b(?:bearer|basic)\s+)([A-Za-z0-9._~+/=-]{6,})")
 
@@ -28,6 +31,19 @@ _AUTHORISATION: Final = re.compile(r"(?i)(\b(?:bearer|basic)\s+)([A-Za-z0-9._~+/
 def fingerprint(secret: str) -> str:
     """Six hexadecimal digits that tell secrets apart and don't reveal them."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()[:6]
+
+
+def _spellings(secret: str) -> set[str]:
+    """A secret as text, JSON and URLs write it."""
+    if _UNRESERVED.fullmatch(secret):
+        return {secret}  # all of them write it as it is
+    return {
+        secret,
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        quote(secret, safe="", errors="replace"),
+        quote(secret, errors="replace"),
+    }
 
 
 class Masker:
@@ -55,8 +71,7 @@ class Masker:
             return
         with self._lock:
             mask = f"[masked:{fingerprint(secret)}]"
-            spellings = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
-            spellings.update({quote(secret, safe="", errors="replace"), quote(secret, errors="replace")})
+            spellings = _spellings(secret)
             for spelling in spellings:
                 self._secrets[spelling] = mask
             plain = [spelling for spelling in spellings if _PLAIN.fullmatch(spelling)]

@@ -93,7 +93,7 @@ class Parts:
 
 def parts_of(*, clock: Clock, entropy: Entropy, keys: bytes, store: Store, terms: Terms) -> Parts:
     """The pieces of a sound server. ``keys`` is a PEM PKCS#8 Ed25519 private key. Raises KeyRefused."""
-    ring = _ring(keys)
+    ring, licence_keys = _keys(keys)
     return Parts(
         clock=clock,
         entropy=entropy,
@@ -101,15 +101,22 @@ def parts_of(*, clock: Clock, entropy: Entropy, keys: bytes, store: Store, terms
         terms=terms,
         mint=ring.mint,
         jwks=ring.jwks,
-        keys=LicenceKeys(ring.derive(LABEL)),
-        verifier=Verifier(ring, issuer=access.ISSUER, audience=access.AUDIENCE, lifetime=terms.token_lifetime),
+        keys=licence_keys,
+        verifier=_verifier(ring, terms.token_lifetime),
         write=store.statements.write,
     )
 
 
 @lru_cache(maxsize=4)
-def _ring(pem: bytes) -> KeyRing:
-    return KeyRing.from_pem(pem)
+def _keys(pem: bytes) -> tuple[KeyRing, LicenceKeys]:
+    ring = KeyRing.from_pem(pem)
+    return ring, LicenceKeys(ring.derive(LABEL))
+
+
+@lru_cache(maxsize=4)
+def _verifier(ring: KeyRing, lifetime: int) -> Verifier:
+    """It keeps no state, and the same one serves after every start."""
+    return Verifier(ring, issuer=access.ISSUER, audience=access.AUDIENCE, lifetime=lifetime)
 
 
 def build(

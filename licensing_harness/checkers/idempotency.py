@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from licensing_harness.checkers.index import index_of
@@ -20,14 +20,18 @@ def _request(operation: Operation) -> tuple[Any, ...]:
     return tuple(tuple(value) if isinstance(value := asked.get(name), list) else value for name in _REQUEST)
 
 
-def _groups(story: StoryHistory) -> dict[tuple[Any, ...], list[Operation]]:
+def _groups(story: StoryHistory) -> list[list[Operation]]:
     """Issues by key and request, in the order in which they began."""
+    return index_of(story).once("issues by key", lambda: _grouped(story))
+
+
+def _grouped(story: StoryHistory) -> Iterable[list[Operation]]:
     groups: dict[tuple[Any, ...], list[Operation]] = {}
     for each in index_of(story).verbs.get("issue", ()):
         key = each.asked.get("idempotency_key")
         if key:
             groups.setdefault((key, *_request(each)), []).append(each)
-    return groups
+    return groups.values()
 
 
 def _acknowledged(issues: Sequence[Operation]) -> list[Operation]:
@@ -35,7 +39,7 @@ def _acknowledged(issues: Sequence[Operation]) -> list[Operation]:
 
 
 def _check_one_licence(story: StoryHistory, _: Contract) -> Iterator[Violation]:
-    for issues in _groups(story).values():
+    for issues in _groups(story):
         known = _acknowledged(issues)
         other = next((each for each in known[1:] if each.answer["id"] != known[0].answer["id"]), None)
         if other is not None:
@@ -50,7 +54,7 @@ def _check_one_licence(story: StoryHistory, _: Contract) -> Iterator[Violation]:
 
 
 def _occasions_one_licence(story: StoryHistory, _: Contract) -> int:
-    return sum(max(0, len(_acknowledged(issues)) - 1) for issues in _groups(story).values())
+    return sum(max(0, len(_acknowledged(issues)) - 1) for issues in _groups(story))
 
 
 # IDM-002 ------------------------------------------------------------------------------------
@@ -70,9 +74,13 @@ def _mentioned(value: Any, wanted: Mapping[str, int], found: set[int]) -> None:
 
 def _issue_events(story: StoryHistory) -> list[tuple[list[Operation], list[Entry]]]:
     """For each key that was used: its issues, and the issue events that name it or a licence it answered."""
+    return index_of(story).once("issue events", lambda: _found_events(story))
+
+
+def _found_events(story: StoryHistory) -> list[tuple[list[Operation], list[Entry]]]:
     index = index_of(story)
     trail = trail_of(index)
-    groups = list(_groups(story).values())
+    groups = _groups(story)
     if not trail.entries or not groups:
         return []
     wanted: dict[str, int] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from typing import Final
 
 from licensing_harness.checkers import audit, idempotency, revocation, seats, tokens, validity
@@ -105,7 +106,12 @@ def judge_story(
     violations: list[Violation] = []
     occasions: dict[str, int] = {}
     if story.judgeable:
-        for each in applicable(promises, contract, capabilities):
+        asked = (
+            _all_applicable(contract, frozenset(capabilities))
+            if promises is ALL_PROMISES
+            else applicable(promises, contract, capabilities)
+        )
+        for each in asked:
             violations.extend(each.check(story, contract))
             count = each.occasions(story, contract)
             if count:
@@ -122,6 +128,12 @@ def judge_story(
         overlaps=overlapping_pairs(story.operations),
         complete=story.complete,
     )
+
+
+@lru_cache(maxsize=16)
+def _all_applicable(contract: Contract, capabilities: frozenset[str]) -> tuple[Promise, ...]:
+    """Of all promises: the stories of a run are judged by the same ones."""
+    return tuple(applicable(ALL_PROMISES, contract, capabilities))
 
 
 def applicable(promises: Iterable[Promise], contract: Contract, capabilities: AbstractSet[str]) -> list[Promise]:

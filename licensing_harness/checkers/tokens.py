@@ -13,6 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from licensing_harness.checkers.index import index_of
 from licensing_harness.history import Operation, StoryHistory
 from licensing_harness.verdict import Promise, Violation
 from licensing_harness.vocabulary import Cap, Contract
@@ -37,6 +38,10 @@ class _Licence:
 
 
 def _licences(story: StoryHistory) -> Iterable[_Licence]:
+    return index_of(story).once("tokens", lambda: _sorted_out(story))
+
+
+def _sorted_out(story: StoryHistory) -> Iterable[_Licence]:
     found: dict[str, _Licence] = {}
     for operation in story.operations:
         if operation.verb not in _READ:
@@ -91,7 +96,11 @@ class _Try:
         return f"attack {asked['attack']}" + (f" ({cwe})" if cwe else "") + (f": {sentence}" if sentence else "")
 
 
-def _tries(story: StoryHistory) -> Iterator[_Try]:
+def _tries(story: StoryHistory) -> Iterable[_Try]:
+    return index_of(story).once("tries", lambda: _tried(story))
+
+
+def _tried(story: StoryHistory) -> Iterator[_Try]:
     for licence in _licences(story):
         if not licence.attacks:
             continue

@@ -92,11 +92,13 @@ def template(target: SimulatedTarget, seed: int, keys: bytes) -> Template:
     return known
 
 
+@lru_cache(maxsize=8)
 def key_pem(seed: int) -> bytes:
     """The target's signing key for this run, PEM (PKCS#8)."""
     return _private_key(seed).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
+@lru_cache(maxsize=8)
 def signer(seed: int) -> Sign:
     """``sign(header, claims)``: a compact JWS (RFC 7515) by the target's own key of this run."""
     return signing.signer(key_pem(seed))

@@ -38,6 +38,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from heapq import heappop, heappush
 from typing import Any, ClassVar, Final
 
@@ -74,7 +75,7 @@ class SimulatedWorld:
     name = "simulated"
 
     def __init__(self, target: str, setting: Setting) -> None:
-        check_adapter(setting.adapter)
+        self._blocking = _checked_once(setting.adapter)
         self._setting = setting
         self._target = SimulatedTarget.parse(target)
         self._stories: Counter[str] = Counter()
@@ -107,11 +108,10 @@ class SimulatedWorld:
         Raises NotRun when the adapter has ``def`` verbs or the target is a plain ASGI application.
         """
         setting = self._setting
-        blocking = blocking_verbs(setting.adapter)
-        if blocking:
+        if self._blocking:
             message = (
                 f"the simulated world drives async verbs only; {setting.adapter.__qualname__} has plain def: "
-                f"{', '.join(blocking)}. Make them async over target.http, or run in the live world."
+                f"{', '.join(self._blocking)}. Make them async over target.http, or run in the live world."
             )
             raise NotRun(message)
         self._stories[scenario] += 1
@@ -146,6 +146,16 @@ class SimulatedWorld:
 
     def close(self) -> None:
         """Nothing: every story cleans up after itself."""
+
+
+def _checked(adapter: type[Adapter]) -> tuple[str, ...]:
+    """The verbs that are plain ``def``, of an adapter that is usable."""
+    check_adapter(adapter)
+    return tuple(blocking_verbs(adapter))
+
+
+_checked_once: Final[Callable[[Any], tuple[str, ...]]] = lru_cache(maxsize=16)(_checked)
+"""Exploring makes a world for every story."""
 
 
 @dataclass(slots=True)

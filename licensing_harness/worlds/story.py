@@ -25,7 +25,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Final, Literal, Protocol, Self
 
 from licensing_harness.errors import NotRun, UsageError, way_out
@@ -69,6 +69,7 @@ WORDS: Final = (
 )
 """The steps that a plan may have."""
 
+_SPECIFIED: Final = tuple(each.name for each in fields(LicenceSpec))
 TICK: Final = 1e-6
 """Seconds below which two times are the same: what ``now`` is rounded to."""
 
@@ -513,8 +514,9 @@ class Story(ABC):
         shown, passed = dict(asked), dict(asked)
         match verb:
             case "issue" if licence is not None:
-                spec = {name: value for name, value in asdict(licence.spec).items() if value not in ("", None)}
-                shown = {**spec, **shown}
+                spec = licence.spec
+                given = {name: value for name in _SPECIFIED if (value := getattr(spec, name)) not in ("", None)}
+                shown = {**given, **shown}
             case "activate" | "heartbeat" | "release":
                 shown.setdefault("device", client)
             case "audit_log":

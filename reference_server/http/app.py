@@ -1,4 +1,4 @@
-"""The ASGI application: Starlette's router around the operations, with the hot path in front of it."""
+"""The ASGI application: Starlette's router around the operations, with a table of their routes in front of it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from reference_server.http.endpoint import Endpoint
 from reference_server.http.openapi import DocumentEndpoint
 from reference_server.http.operations import OPERATIONS
 from reference_server.http.problems import problem
+from reference_server.http.table import RouteTable
 from reference_server.http.wire import Receive, Scope, Send
 from reference_server.service import Service
 
@@ -26,6 +27,8 @@ ROUTES: Final = [
     Route("/openapi.json", DocumentEndpoint(), methods=["GET"], name="openapi"),
 ]
 """Shared by all applications: the service that they work on is in ``scope['app'].state``."""
+
+_TABLE: Final = RouteTable(ROUTES)
 
 Start = Callable[[], Awaitable[Service]]
 Stop = Callable[[Service], Awaitable[None]]
@@ -58,12 +61,21 @@ class LicensingApp(Starlette):
         self.router.redirect_slashes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve; validations go straight to their function."""
-        if scope["type"] == "http" and scope["path"] == validation.PATH and scope["method"] == "POST":
+        """Serve; validations go straight to their function, other operations to their endpoint.
+
+        Endpoints answer every error of their own, so they need nothing of what
+        Starlette wraps around its router.
+        """
+        if scope["type"] == "http":
             scope["app"] = self
-            await validation.validate(self.service, scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+            if scope["path"] == validation.PATH and scope["method"] == "POST":
+                await validation.validate(self.service, scope, receive, send)
+                return
+            endpoint = _TABLE.find(scope)
+            if endpoint is not None:
+                await endpoint(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
 
 
 async def _unrouted(request: Request, error: Exception) -> Response:

@@ -25,8 +25,7 @@ _CHALLENGE: Final = ((b"www-authenticate", b"Bearer"),)
 _RETRY: Final = ((b"retry-after", b"1"),)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request, read and authorised. ``actor`` is the API token's id, '' where none is needed."""
 
     request: Any
@@ -66,7 +65,7 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        service: Service = scope["app"].state.service
+        service: Service = scope["app"].service
         try:
             call = await self._read(service, scope, receive)
             answered = await self.operation.run(service, call)

@@ -65,4 +65,4 @@ class ValidateEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        await validate(scope["app"].state.service, scope, receive, send)
+        await validate(scope["app"].service, scope, receive, send)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from functools import cache
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
@@ -99,7 +100,7 @@ def decoded(decode: Callable[[bytes], T], body: bytes) -> T:
         raise BadRequest("invalid-request", 422, f"{error}.") from error
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise BadRequest("malformed-json", 400) from error
-    if not _plainly_unique(body):
+    if not _plainly_unique(body, type(request)):
         _refuse_duplicates(body)
     if b"\\" in body and any(_ends_with_newline(getattr(request, name)) for name in request.__struct_fields__):  # type: ignore[attr-defined]
         raise BadRequest("invalid-request", 422, "Text must not hold control characters.")
@@ -116,9 +117,21 @@ def _with_integers(body: bytes) -> bytes:
     return json.dumps(json.loads(body, parse_float=integral)).encode()
 
 
-def _plainly_unique(body: bytes) -> bool:
-    """Whether an object has one member only, seen cheaply: then there is nothing to be duplicated."""
-    return body.count(b":") == 1
+def _plainly_unique(body: bytes, kind: type) -> bool:
+    """Whether no member is there twice, seen cheaply.
+
+    A member that is there twice is spelled the same way twice, unless it is written with
+    escapes; and only the members of ``kind`` can be there at all, unless objects are nested.
+    """
+    if b"\\" in body or body.count(b"{") > 1:
+        return False
+    return all(body.count(name) <= 1 for name in _spelled(kind))
+
+
+@cache
+def _spelled(kind: Any) -> tuple[bytes, ...]:
+    """The members of a struct as JSON writes their names."""
+    return tuple(b'"%s"' % name.encode() for name in kind.__struct_encode_fields__)
 
 
 def _refuse_duplicates(body: bytes) -> None:

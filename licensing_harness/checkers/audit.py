@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from licensing_harness.checkers.chain import ORIGIN, canonical, linked
+from licensing_harness.checkers.clocks import FOREVER
 from licensing_harness.checkers.index import (
-    FOREVER,
     Index,
     Licence,
     Moment,

@@ -29,8 +29,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from licensing_harness.checkers.clocks import FOREVER, Clocks
 from licensing_harness.checkers.index import (
-    FOREVER,
     Licence,
     began,
     device_of,
@@ -152,14 +152,14 @@ def _lease(grant: Operation, contract: Contract) -> tuple[float, float]:
     return (0.0, FOREVER) if said is None else (until - said, until - said)
 
 
-def devices_of(licence: Licence, contract: Contract) -> dict[str, Device]:
-    """Every device that ever asked for a seat of this licence."""
+def devices_of(licence: Licence, contract: Contract, clocks: Clocks) -> dict[str, Device]:
+    """Every device that ever asked for a seat of this licence. Leases run on the target's ``clocks``."""
     slack = tolerance(contract)
     calls: dict[str, list[Operation]] = {}
     for each in licence.of("activate", "heartbeat", "release"):
         calls.setdefault(device_of(each), []).append(each)
     stops = _Enders(licence.of("revoke", "suspend"))
-    terms = Terms(licence, slack)
+    terms = Terms(licence, slack, clocks)
     devices = {}
     for name, operations in calls.items():
         device = devices[name] = Device(name)
@@ -176,7 +176,7 @@ def devices_of(licence: Licence, contract: Contract) -> dict[str, Device]:
             if each.verb not in _GRANTS or each.refused or each.end is None:
                 continue
             shortest, longest = _lease(each, contract)
-            over = each.ended + longest + slack
+            over = clocks.latest(each.ended, longest) + slack
             device.holds.append(
                 Hold(
                     grant=each,
@@ -184,7 +184,7 @@ def devices_of(licence: Licence, contract: Contract) -> dict[str, Device]:
                     until=-FOREVER
                     if each.unknown
                     else min(
-                        each.begin + shortest - slack,
+                        clocks.earliest(each.begin, each.ended, shortest) - slack,
                         enders.earliest(each),
                         stops.earliest(each),
                         terms.earliest_end(began(each)),

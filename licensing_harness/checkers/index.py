@@ -12,6 +12,9 @@ the cut, and a kill with ``detail["settled"]`` ended whatever had been sent
 before: such a call stays unknown, but has an ``end``, by which it took effect if
 it ever does.
 
+A request that the network delivered twice (``duplicate``) is a second call of
+unknown outcome: the copy may take effect long after the answer to the first.
+
 Two moments at the same time are ordered by record number: a story that sends a
 call right after an answer came does so, in virtual time, at the same instant.
 """
@@ -19,22 +22,24 @@ call right after an answer came does so, in virtual time, at the same instant.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from math import nextafter
 from typing import Any, Final, TypeVar
 
 from msgspec import structs
 
+from licensing_harness.checkers.clocks import FOREVER, Clocks
 from licensing_harness.history import Fault, Operation, StoryHistory
-from licensing_harness.vocabulary import Contract, FaultKind, Outcome
+from licensing_harness.vocabulary import MUTATIONS, Contract, FaultKind, Outcome
 
 _T = TypeVar("_T")
-FOREVER: Final = float("inf")
 Moment = tuple[float, int]
 """A time and the number of the record that it belongs to."""
 
 _CUTS: Final = frozenset({FaultKind.CUT_REQUEST, FaultKind.CUT_ANSWER})
 _CRASHES: Final = frozenset({FaultKind.CRASH, FaultKind.POWER_LOSS})
+_ENDS: Final = _CRASHES | {FaultKind.RESTART}
+"""Faults that end a process, and with it what was under way in it."""
 
 
 def began(operation: Operation) -> Moment:
@@ -52,9 +57,9 @@ def precedes(first: Operation, then: Operation) -> bool:
     return ended(first) < began(then)
 
 
-def beyond(since: Operation, bound: float, operation: Operation) -> bool:
-    """Whether ``operation`` was sent more than ``bound`` seconds after ``since`` was answered."""
-    return (since.ended + bound, since.n) < began(operation)
+def beyond(since: Operation, bound: float, operation: Operation, clocks: Clocks) -> bool:
+    """Whether ``operation`` was sent more than ``bound`` seconds of the target's clock after ``since`` was answered."""
+    return (clocks.latest(since.ended, bound), since.n) < began(operation)
 
 
 class Licence:
@@ -106,7 +111,7 @@ class Licence:
 class Index:
     """A story by licence; see the module."""
 
-    __slots__ = ("crashes", "kept", "licences", "story", "verbs")
+    __slots__ = ("clocks", "crashes", "kept", "licences", "story", "verbs")
 
     def __init__(self, story: StoryHistory) -> None:
         self.story = story
@@ -115,14 +120,10 @@ class Index:
         self.kept: dict[Any, Any] = {}
         """What one family worked out of this story, for its other promises."""
         licences, verbs = self.licences, self.verbs
-        settle = _Settled(story) if story.faults else None
-        for recorded in story.operations:
-            operation = recorded
-            if settle is not None and recorded.outcome is Outcome.UNKNOWN:
-                narrowed = settle(recorded)
-                if narrowed is None:
-                    continue
-                operation = narrowed
+        self.clocks = Clocks(story.faults)
+        """What faults did to the target's clocks."""
+        operations: Iterable[Operation] = _known(story) if story.faults else story.operations
+        for operation in operations:
             label = operation.licence
             if label:
                 licence = licences.get(label)
@@ -150,6 +151,36 @@ class Index:
         return tuple(sorted({each.n for each in given} | crashes))
 
 
+def _known(story: StoryHistory) -> Iterator[Operation]:
+    """The calls as far as the faults of the story tell of them."""
+    settle = _Settled(story)
+    doubled = _doubled(story)
+    for recorded in story.operations:
+        operation = settle(recorded) if recorded.outcome is Outcome.UNKNOWN else recorded
+        if operation is not None:
+            yield operation
+        if recorded.n in doubled:
+            yield settle.killed(structs.replace(recorded, outcome=Outcome.UNKNOWN, end=None, reason="", answer={}))
+
+
+def _doubled(story: StoryHistory) -> frozenset[int]:
+    """The changes that were sent once and may have arrived twice."""
+    found: set[int] = set()
+    for fault in story.faults:
+        if fault.fault is FaultKind.DUPLICATE and fault.met:
+            found |= touched_by(fault, story)
+    return frozenset(each.n for each in story.operations if each.n in found and each.verb in MUTATIONS)
+
+
+def touched_by(fault: Fault, story: StoryHistory) -> frozenset[int]:
+    """The calls that a fault fell on, one by one: those that it names, else all that were under way while it was on."""
+    named = fault.detail.get("calls")
+    if isinstance(named, list | tuple):
+        return frozenset(named)
+    until = FOREVER if fault.end is None else fault.end
+    return frozenset(each.n for each in story.operations if each.begin <= until and each.ended >= fault.begin)
+
+
 class _Settled:
     """What the faults of a story say about its calls of unknown outcome."""
 
@@ -173,7 +204,7 @@ class _Settled:
         self._kills = sorted(
             (fault.begin, fault.n, fault.end)
             for fault in story.faults
-            if fault.fault in _CRASHES and fault.end is not None and fault.detail.get("settled") is True
+            if fault.fault in _ENDS and fault.end is not None and fault.detail.get("settled") is True
         )
 
     def __call__(self, operation: Operation) -> Operation | None:
@@ -182,6 +213,10 @@ class _Settled:
         if cut is not None and cut.fault is FaultKind.CUT_REQUEST:
             return None
         by = FOREVER if cut is None or cut.end is None else cut.end
+        return self.killed(operation, by)
+
+    def killed(self, operation: Operation, by: float = FOREVER) -> Operation:
+        """The call, over ``by`` then and when its process ended."""
         at = bisect_right(self._kills, (operation.begin, operation.n, FOREVER))
         if at < len(self._kills):
             by = min(by, self._kills[at][2])

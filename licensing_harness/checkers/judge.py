@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
+from msgspec import structs
+
 from licensing_harness.checkers import audit, idempotency, revocation, seats, tokens, validity
-from licensing_harness.checkers.index import forget, overlapping_pairs
+from licensing_harness.checkers.index import forget, overlapping_pairs, touched_by
 from licensing_harness.errors import CleanUpIncomplete, HarnessError
 from licensing_harness.history import Operation, StoryHistory
 from licensing_harness.verdict import Promise, StoryJudgement, Violation
-from licensing_harness.vocabulary import Cap, Contract
+from licensing_harness.vocabulary import Cap, Contract, FaultKind, Outcome
+
+_ANSWERS: Final = frozenset({FaultKind.STALE_ANSWER, FaultKind.CORRUPT_BODY})
+"""Faults by which a client gets an answer that is not what the target says."""
 
 ALL_PROMISES: Final[tuple[Promise, ...]] = (
     *validity.PROMISES,
@@ -106,14 +112,15 @@ def judge_story(
     violations: list[Violation] = []
     occasions: dict[str, int] = {}
     if story.judgeable:
+        judged = answered_by_the_target(story) if story.faults else story
         asked = (
             _all_applicable(contract, frozenset(capabilities))
             if promises is ALL_PROMISES
             else applicable(promises, contract, capabilities)
         )
         for each in asked:
-            violations.extend(each.check(story, contract))
-            count = each.occasions(story, contract)
+            violations.extend(each.check(judged, contract))
+            count = each.occasions(judged, contract)
             if count:
                 occasions[each.id] = count
     forget()
@@ -128,6 +135,25 @@ def judge_story(
         overlaps=overlapping_pairs(story.operations),
         complete=story.complete,
     )
+
+
+def answered_by_the_target(story: StoryHistory) -> StoryHistory:
+    """The story without answers that are not the target's own: the calls they were given to count as unknown.
+
+    Somebody between client and target gave an old answer, or changed one. What
+    the client made of it says nothing about the target.
+    """
+    others: set[int] = set()
+    for fault in story.faults:
+        if fault.fault in _ANSWERS and fault.met:
+            others |= touched_by(fault, story)
+    if not others:
+        return story
+    operations = [
+        structs.replace(each, outcome=Outcome.UNKNOWN, end=None, answer={}) if each.n in others else each
+        for each in story.operations
+    ]
+    return replace(story, operations=operations)
 
 
 @lru_cache(maxsize=16)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from licensing_harness.checkers.clocks import Clocks
 from licensing_harness.checkers.index import Licence, began, beyond, ended, index_of
 from licensing_harness.history import Operation, StoryHistory
 from licensing_harness.verdict import Promise, Violation
@@ -30,14 +31,14 @@ def _revoked(licence: Licence) -> Operation | None:
 
 
 def _answered(
-    licence: Licence, since: Operation, bound: float, verbs: Sequence[str]
+    licence: Licence, since: Operation, bound: float, verbs: Sequence[str], clocks: Clocks
 ) -> Iterator[tuple[Operation, bool]]:
     """Answers to what was sent beyond the bound, and whether the target had said yes to its like before."""
     used = [first for verb in verbs if (first := licence.first_accepted(verb)) is not None]
     yes_before = any(ended(first) < ended(since) for first in used)
     for each in licence.of(*verbs):
         # A forged token that is accepted breaks other promises.
-        if not each.unknown and "attack" not in each.asked and beyond(since, bound, each):
+        if not each.unknown and "attack" not in each.asked and beyond(since, bound, each, clocks):
             yield each, yes_before
 
 
@@ -52,7 +53,8 @@ def _find_after_revoke(story: StoryHistory, contract: Contract, verbs: Sequence[
     for licence in index.licences.values():
         revoke = _revoked(licence)
         if revoke is not None:
-            for each, yes_before in _answered(licence, revoke, contract.revocation_bound or 0.0, verbs):
+            bound = contract.revocation_bound or 0.0
+            for each, yes_before in _answered(licence, revoke, bound, verbs, index.clocks):
                 yield licence, revoke, each, yes_before
 
 
@@ -117,11 +119,13 @@ def _find_after_sight(story: StoryHistory, contract: Contract) -> Iterator[_Case
 
     A target that states a bound may take that long until all of it knows.
     """
-    for licence in index_of(story).licences.values():
+    index = index_of(story)
+    bound = contract.revocation_bound or 0.0
+    for licence in index.licences.values():
         seen = [each for each in licence.operations if each.refused and each.reason == Reason.REVOKED]
         if seen:
             sight = min(seen, key=ended)
-            for each, yes_before in _answered(licence, sight, contract.revocation_bound or 0.0, _YES):
+            for each, yes_before in _answered(licence, sight, bound, _YES, index.clocks):
                 yield licence, sight, each, yes_before
 
 

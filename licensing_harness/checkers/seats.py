@@ -11,9 +11,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
 
+from licensing_harness.checkers.clocks import FOREVER, Clocks
 from licensing_harness.checkers.holds import Device, Hold, Interval, Occupancy, devices_of, most_others
 from licensing_harness.checkers.index import (
-    FOREVER,
     Index,
     Licence,
     began,
@@ -40,10 +40,10 @@ class _Seats:
 
     __slots__ = ("_occupancies", "answered", "devices", "licence", "seats")
 
-    def __init__(self, licence: Licence, seats: int, contract: Contract) -> None:
+    def __init__(self, licence: Licence, seats: int, contract: Contract, clocks: Clocks) -> None:
         self.licence = licence
         self.seats = seats
-        self.devices = devices_of(licence, contract)
+        self.devices = devices_of(licence, contract, clocks)
         self.answered = [
             each
             for each in licence.of("activate")
@@ -68,7 +68,7 @@ def _licences(story: StoryHistory, contract: Contract) -> list[_Seats]:
     key = ("seats", contract)
     if key not in index.kept:
         index.kept[key] = [
-            _Seats(licence, licence.seats, contract)
+            _Seats(licence, licence.seats, contract, index.clocks)
             for licence in (index.licences.values() if index.verbs.keys() & {"activate", "heartbeat"} else ())
             if licence.seats is not None and licence.verbs.keys() & {"activate", "heartbeat"}
         ]
@@ -146,9 +146,14 @@ def _control(story: StoryHistory, contract: Contract) -> tuple[int, ...]:
 def _occasions_holders(story: StoryHistory, contract: Contract) -> int:
     """Pairs of activates of different devices under way at once, one of them accepted, for seats that are fewer."""
     pairs = 0
+    right = index_of(story).clocks.right
     for seats in _licences(story, contract):
         if len(seats.devices) <= seats.seats:
             continue
+        if not right and not any(
+            hold.grant.ended < hold.until for device in seats.devices.values() for hold in device.holds
+        ):
+            continue  # with its clock so wrong, nobody can be said to hold a seat at any moment
         calls = seats.licence.of("activate")
         by_device: dict[str, list[Operation]] = {}
         for each in calls:

@@ -1,7 +1,7 @@
 """When a licence's term is certainly running, and when it is certainly over.
 
 A term of ``d`` seconds given between ``b`` and ``e`` ends between ``b + d`` and
-``e + d``, give or take the target's clock tolerance. A renewal gives a new term,
+``e + d``, give or take the target's clock tolerance, and what faults did to its clock. A renewal gives a new term,
 counted from itself, that replaces the one before. A renewal of unknown outcome
 may do so at any time after it was sent, until it is settled; one that never is
 can't be made impossible by anything that came later.
@@ -13,7 +13,8 @@ from bisect import bisect_left, bisect_right
 from itertools import accumulate
 from typing import Final
 
-from licensing_harness.checkers.index import FOREVER, Licence, Moment, began, ended
+from licensing_harness.checkers.clocks import FOREVER, Clocks
+from licensing_harness.checkers.index import Licence, Moment, began, ended
 from licensing_harness.history import Operation
 
 _NEVER: Final = (-FOREVER, 0)
@@ -30,7 +31,7 @@ class Terms:
 
     __slots__ = ("_ends", "_hi", "_last_begin", "_lo", "_unknown", "_unknown_lo", "terms")
 
-    def __init__(self, licence: Licence, tolerance: float) -> None:
+    def __init__(self, licence: Licence, tolerance: float, clocks: Clocks) -> None:
         # Which term replaces those before it, from when on; when it was given at the latest; when it ends.
         spans: list[tuple[Moment, Moment, float, float]] = []
         first = licence.first_accepted("issue")
@@ -39,16 +40,18 @@ class Terms:
             # Retries of a lost answer share a key: the licence was made by any of them, up to the first answer.
             made = min((each for each in licence.of("issue") if not each.refused), key=began)
             duration = _duration(first)
-            spans.append((min(began(made), began(first)), ended(first), made.begin + duration, first.ended + duration))
+            low, high = clocks.earliest(made.begin, first.ended, duration), clocks.latest(first.ended, duration)
+            spans.append((min(began(made), began(first)), ended(first), low, high))
         unknown: list[tuple[float, float]] = []
         for renewal in licence.of("renew"):
             duration = _duration(renewal)
+            low = clocks.earliest(renewal.begin, renewal.ended, duration)
             if renewal.accepted:
-                spans.append((began(renewal), ended(renewal), renewal.begin + duration, renewal.ended + duration))
+                spans.append((began(renewal), ended(renewal), low, clocks.latest(renewal.ended, duration)))
             elif renewal.unknown and renewal.end is not None:
-                spans.append((_NEVER, ended(renewal), renewal.begin + duration, renewal.ended + duration))
+                spans.append((_NEVER, ended(renewal), low, clocks.latest(renewal.ended, duration)))
             elif renewal.unknown:
-                unknown.append((renewal.begin, renewal.begin + duration - tolerance))
+                unknown.append((renewal.begin, low - tolerance))
         self.terms = len(spans) + len(unknown)
         spans.sort(key=lambda each: each[1])
         self._ends = [each[1] for each in spans]

@@ -13,6 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from licensing_harness.checkers.clocks import Clocks
 from licensing_harness.checkers.index import index_of
 from licensing_harness.history import Operation, StoryHistory
 from licensing_harness.verdict import Promise, Violation
@@ -146,6 +147,7 @@ def _latest_issue(licence: _Licence, shown: Operation) -> Operation | None:
 def _expired(story: StoryHistory, contract: Contract) -> Iterator[tuple[Operation, Operation, Operation]]:
     """Honest tokens shown after their time, having been good in it: the issue, the good answer, the late showing."""
     tolerance = contract.clock_tolerance or 0.0
+    clocks = index_of(story).clocks
     for licence in _licences(story):
         good: dict[int, Operation] = {}
         for shown in licence.shown:
@@ -153,14 +155,14 @@ def _expired(story: StoryHistory, contract: Contract) -> Iterator[tuple[Operatio
             life = None if issue is None else _life(issue, contract)
             if issue is None or life is None:
                 continue
-            if shown.begin <= issue.ended + life + tolerance:
+            if shown.begin <= clocks.latest(issue.ended, life) + tolerance:
                 if shown.accepted:
                     good.setdefault(issue.n, shown)
             elif issue.n in good and shown.end is not None:
                 yield issue, good[issue.n], shown
 
 
-def _still_good(attempt: _Try, contract: Contract) -> bool:
+def _still_good(attempt: _Try, contract: Contract, clocks: Clocks) -> bool:
     """Whether nothing but the attack can have made the twin after it invalid."""
     after = attempt.after
     if after is None or attempt.licence.changed <= after.ended:
@@ -171,7 +173,7 @@ def _still_good(attempt: _Try, contract: Contract) -> bool:
         return False
     # Tokens issued at the same time as this one may be the one that was shown.
     sent = min(each.begin for each in attempt.licence.issues if each.ended >= issue.begin)
-    return after.ended < sent + life - (contract.clock_tolerance or 0.0)
+    return after.ended < clocks.earliest(sent, issue.ended, life) - (contract.clock_tolerance or 0.0)
 
 
 def _check_refused(story: StoryHistory, contract: Contract) -> Iterator[Violation]:
@@ -247,11 +249,14 @@ def _occasions_public(story: StoryHistory, _: Contract) -> int:
 
 def _twins(story: StoryHistory, contract: Contract) -> Iterator[_Try]:
     """Attacks after which the honest token must be as good as it was before."""
+    clocks = index_of(story).clocks
     for attempt in _tries(story):
         before, after = attempt.before, attempt.after
         if before is None or after is None or after.end is None or not before.accepted:
             continue
-        if after.accepted or (_still_good(attempt, contract) and not _disturbed(story, before.begin, after.ended)):
+        if after.accepted or (
+            _still_good(attempt, contract, clocks) and not _disturbed(story, before.begin, after.ended)
+        ):
             yield attempt
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from typing import TypeVar
 
+from licensing_harness.checkers.clocks import FOREVER
 from licensing_harness.checkers.index import (
-    FOREVER,
     Index,
     Licence,
     Moment,
@@ -50,7 +50,7 @@ def _first_yes(licence: Licence) -> Moment:
 def _terms(index: Index, licence: Licence, contract: Contract) -> Terms:
     key = ("terms", licence.label, tolerance(contract))
     if key not in index.kept:
-        index.kept[key] = Terms(licence, tolerance(contract))
+        index.kept[key] = Terms(licence, tolerance(contract), index.clocks)
     terms: Terms = index.kept[key]
     return terms
 
@@ -266,8 +266,11 @@ def _while_suspended(story: StoryHistory, contract: Contract) -> Iterator[tuple[
     that is known early enough decides: it is over as soon as a reinstatement may
     have happened that is not certainly older.
     """
+    index = index_of(story)
     bound = contract.revocation_bound or 0.0
-    for licence in index_of(story).licences.values():
+    if bound:
+        bound += index.clocks.spread  # the target measures it on its clocks
+    for licence in index.licences.values():
         if "suspend" not in licence.verbs or "validate" not in licence.verbs:
             continue
         suspensions = sorted((each for each in licence.operations if _shows_suspension(each)), key=ended)
@@ -293,7 +296,7 @@ def _while_suspended(story: StoryHistory, contract: Contract) -> Iterator[tuple[
 def _check_suspended(story: StoryHistory, contract: Contract) -> Iterator[Violation]:
     accused: set[str] = set()
     for licence, suspension, each in _judged(story, contract, _while_suspended):
-        if each.accepted and licence.label not in accused and beyond(suspension, 0.0, each):
+        if each.accepted and licence.label not in accused and beyond(suspension, 0.0, each, index_of(story).clocks):
             accused.add(licence.label)
             yield Violation(
                 promise="VAL-006",

@@ -16,6 +16,8 @@ class Machine:
     name: str
     disk: SimDisk
     clock: MachineClock
+    held_down: int = 0
+    """Faults by which no process may run on it now."""
     waits: bool = False
     """Its process could not start for what is wrong with the disk, and is started when that is over."""
 

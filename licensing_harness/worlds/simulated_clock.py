@@ -47,6 +47,8 @@ class ClockFault:
         self.detail: dict[str, object] = {**wanted.parameters, "of": "client" if client else "target"}
         if alone and not client:
             self.detail["alone"] = True
+        if wanted.lasting and wanted.kind in (FaultKind.CLOCK_JUMP, FaultKind.CLOCK_ROLLBACK):
+            self.detail["taken_back"] = True
         self._clock = clock
         self._kind = wanted.kind
         self._given = wanted.parameters

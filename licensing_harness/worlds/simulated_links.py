@@ -230,9 +230,12 @@ class DuplicateFault(LinkFault):
     def request(self, request: Request) -> None:
         """Do to a request what the fault does."""
         if self.turn():
-            self.met += 1
-            self.note(request.exchange)
-            request.copies.append(self.number("delay") / MS)
+            request.copies.append((self, self.number("delay") / MS))
+
+    def copied(self, exchange: Exchange) -> None:
+        """A copy was made: nothing further on the way lost the request first."""
+        self.met += 1
+        self.note(exchange)
 
 
 class ReorderFault(LinkFault):
@@ -285,10 +288,9 @@ LINK_FAULTS: Final[Mapping[FaultKind, type[LinkFault]]] = {
 
 
 def _same(exchange: Exchange) -> tuple[Any, ...]:
-    """What a cache knows a request by."""
+    """What a cache knows a request by: all of it, for an idempotency key may stand in any header."""
     scope = exchange.scope
-    authorization = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-    return exchange.to, scope["method"], scope["raw_path"], scope["query_string"], exchange.body, authorization
+    return exchange.to, scope["method"], scope["raw_path"], scope["query_string"], exchange.body, *scope["headers"]
 
 
 def _head(headers: Any) -> int:

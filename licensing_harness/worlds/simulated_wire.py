@@ -45,8 +45,8 @@ class Request:
     """It never arrives, and is answered all the same."""
     held: LinkFault | None = None
     """It waits with this fault."""
-    copies: list[float] = field(default_factory=list)
-    """It arrives once more, so many seconds later, for each of these."""
+    copies: list[tuple[LinkFault, float]] = field(default_factory=list)
+    """It arrives once more for each of these, so many seconds later."""
 
     @property
     def over(self) -> bool:
@@ -95,6 +95,9 @@ class LinkFault:
 
     def answer(self, reply: Reply) -> None:
         """Do to an answer what the fault does."""
+
+    def copied(self, exchange: Exchange) -> None:
+        """A request that this fault doubles goes its way, twice."""
 
     def mend(self) -> int:
         """Take it off."""
@@ -201,7 +204,8 @@ class Wire:
                 fault.request(request)
                 if request.over:
                     break
-        for later in request.copies if not request.over else ():
+        for fault, later in request.copies if not request.over else ():
+            fault.copied(exchange)
             self._later(_copy(exchange), request.delay + later)
         if request.swallowed is not None:
             self._swallowed[exchange] = request.swallowed

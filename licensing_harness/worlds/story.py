@@ -198,7 +198,8 @@ class Story(ABC):
         is the retry of a lost answer.
         """
         label = f"L{len(self._licences) + 1}"
-        self._step("fresh_licence", seats=seats, features=list(features), duration=duration, plan=plan)
+        waits = None if wait else False  # a plan that does not say so waits
+        self._step("fresh_licence", seats=seats, features=list(features), duration=duration, plan=plan, wait=waits)
         self._licences[label] = LicenceState(
             label,
             LicenceSpec(

@@ -66,10 +66,22 @@ class Tape:
         self.story.faults.append(Fault(n=self._n, story="s1", fault=kind, begin=begin, end=end, met=met))
         return self._n
 
+    def fault(self, kind: FaultKind, begin: float, end: float | None, *, where: str = "server", **detail: Any) -> int:
+        """A fault that was met; ``detail`` is what else the history says of it."""
+        self._n += 1
+        self.story.faults.append(
+            Fault(n=self._n, story="s1", fault=kind, begin=begin, end=end, where=where, met=1, detail=detail)
+        )
+        return self._n
+
     def broken(self, contract: Contract = CONTRACT) -> list[str]:
         """The promises that are broken, each once."""
         judgement = judge_story(self.story, contract, EVERYTHING)
         return sorted({each.promise for each in judgement.violations})
+
+    def judged(self, identity: str, contract: Contract = CONTRACT) -> int:
+        """How often the judge found that promise tried, with what faults say of answers."""
+        return judge_story(self.story, contract, EVERYTHING).occasions.get(identity, 0)
 
     def violations(self, identity: str, contract: Contract = CONTRACT) -> list[Violation]:
         """What the checker of one promise says."""

@@ -63,7 +63,10 @@ def certainly_holds(device: str, moment: float, operations: list[Operation]) -> 
 
 
 def possibly_holds(device: str, moment: float, operations: list[Operation]) -> bool:
-    """Some grant of the device was sent, and neither an acknowledged release nor its lease has ended it."""
+    """Some grant of the device was sent, and neither an answered release nor its lease has ended it.
+
+    A release is refused here because there is no such seat: that says as much as one that was acknowledged.
+    """
     mine = [each for each in operations if each.client == device]
     beats = [each.begin for each in mine if each.verb == "heartbeat" and each.unknown]
     for grant in mine:
@@ -77,7 +80,7 @@ def possibly_holds(device: str, moment: float, operations: list[Operation]) -> b
         if any(beat <= over for beat in beats):
             over = FOREVER
         freed = min(
-            (each.ended for each in mine if each.verb == "release" and each.accepted and before(grant, each)),
+            (each.ended for each in mine if each.verb == "release" and not each.unknown and before(grant, each)),
             default=FOREVER,
         )
         if moment <= min(over, freed):

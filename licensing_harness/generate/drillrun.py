@@ -17,7 +17,7 @@ from licensing_harness.errors import CleanUpIncomplete
 from licensing_harness.faults.plan import Event, schedule
 from licensing_harness.generate.drill import Drill
 from licensing_harness.vocabulary import FaultKind, Reason
-from licensing_harness.worlds.story import DEVICES, TICK, VENDOR, Story
+from licensing_harness.worlds.story import DEVICES, TICK, VENDOR, Story, is_mutation
 
 _ROUNDS: Final = 20
 """Rounds of calls, a tenth of a second apart, within which the target must be healthy again at the end."""
@@ -136,10 +136,16 @@ class _Load:
             self._begin(client, verb)
 
     def burst(self) -> None:
-        """A call of every client that has none under way."""
-        verb = next((verb for verb in self._verbs if verb != "issue"), "issue")
-        for client in self._clients:
-            self._begin(client, verb)
+        """A call of every client that has none under way, a change where there is one; the last order is repeated.
+
+        It is repeated now, and once more later: a key must mean the same to the server before and after.
+        """
+        self._repeated.clear()
+        if "issue" in self._verbs and self._story.idle(VENDOR):
+            self._story.start(VENDOR, "issue", self._story.labels[-1])
+        own = [verb for verb in self._verbs if verb != "issue"]
+        for client in self._clients if own else ():
+            self._begin(client, next((verb for verb in own if is_mutation(verb)), own[0]))
 
     @property
     def _outage(self) -> bool:

@@ -22,6 +22,7 @@ call right after an answer came does so, in virtual time, at the same instant.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from math import nextafter
 from typing import Any, Final, TypeVar
@@ -159,17 +160,18 @@ def _known(story: StoryHistory) -> Iterator[Operation]:
         operation = settle(recorded) if recorded.outcome is Outcome.UNKNOWN else recorded
         if operation is not None:
             yield operation
-        if recorded.n in doubled:
+        for _ in range(doubled[recorded.n]):
             yield settle.killed(structs.replace(recorded, outcome=Outcome.UNKNOWN, end=None, reason="", answer={}))
 
 
-def _doubled(story: StoryHistory) -> frozenset[int]:
-    """The changes that were sent once and may have arrived twice."""
-    found: set[int] = set()
+def _doubled(story: StoryHistory) -> Counter[int]:
+    """The changes that were sent once and may have arrived again, and how often: once by each fault."""
+    found: Counter[int] = Counter()
     for fault in story.faults:
         if fault.fault is FaultKind.DUPLICATE and fault.met:
-            found |= touched_by(fault, story)
-    return frozenset(each.n for each in story.operations if each.n in found and each.verb in MUTATIONS)
+            touched = touched_by(fault, story)
+            found.update(each.n for each in story.operations if each.n in touched and each.verb in MUTATIONS)
+    return found
 
 
 def touched_by(fault: Fault, story: StoryHistory) -> frozenset[int]:

@@ -27,7 +27,7 @@ OUT: Final = Path(".licensing") / "bench.json"
 LONGEST: Final = 300
 """Seconds that one measurement may take."""
 
-_PARTS: Final = frozenset({"__main__", "bench", "echo", "servers"})
+_PARTS: Final = frozenset({"__main__", "bench", "echo", "prototype", "servers"})
 
 
 def modules() -> list[str]:

@@ -121,7 +121,18 @@ def gate(
 
 @app.command()
 @_with_options(
-    "target", "adapter", "control", "world", "faults", "allow-host", "max-requests", "report", "seed", "defect", "keep"
+    "target",
+    "adapter",
+    "control",
+    "world",
+    "faults",
+    "store",
+    "allow-host",
+    "max-requests",
+    "report",
+    "seed",
+    "defect",
+    "keep",
 )
 def drill(
     given: dict[str, Any],
@@ -211,7 +222,7 @@ def check(
 
 
 @app.command()
-@_with_options("target", "adapter", "control", "allow-host", "max-requests", "report", "defect", "keep")
+@_with_options("target", "adapter", "control", "store", "allow-host", "max-requests", "report", "defect", "keep")
 def replay(
     case: Annotated[str, typer.Argument(help="A case's id, or its file.", metavar="ID|FILE")],
     given: dict[str, Any],

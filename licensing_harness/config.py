@@ -103,6 +103,11 @@ class Config:
         return str(self._get("faults"))
 
     @property
+    def store(self) -> str | None:
+        """The URL of a PostgreSQL whose outages are tried."""
+        return self._get("store")  # type: ignore[no-any-return]
+
+    @property
     def allow_host(self) -> tuple[str, ...]:
         """Globs of hosts that may be driven beside loopback."""
         return tuple(self._get("allow-host"))

@@ -29,6 +29,10 @@ from licensing_harness.vocabulary import Contract, FaultKind, Outcome
 SCHEMA: Final = 1
 
 
+# Records hold plain JSON values and never each other, so no cycle can go through one: ``gc=False`` spares the garbage
+# collector a look at each of a long history.
+
+
 class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="header"):
     """The first line: what was judged, and by which numbers."""
 
@@ -56,7 +60,7 @@ class StoryOpened(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
     """The drill that this story is the outage of, as its file has it; empty for every other story."""
 
 
-class Begun(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="begin", omit_defaults=True):
+class Begun(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="begin", omit_defaults=True, gc=False):
     """An operation was sent; its end may never be known."""
 
     n: int
@@ -68,7 +72,9 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="be
     asked: dict[str, Any] = {}
 
 
-class Operation(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="operation", omit_defaults=True):
+class Operation(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="operation", omit_defaults=True, gc=False
+):
     """One call and its outcome.
 
     ``licence`` is the story's own label (``L1``), ``asked`` what was asked for,
@@ -108,7 +114,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag
         return float("inf") if self.end is None else self.end
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="fault", omit_defaults=True):
+class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="fault", omit_defaults=True, gc=False):
     """Something done to the wire, a process, the clock or a store.
 
     ``met`` counts how often traffic ran into it: a fault that was set and never

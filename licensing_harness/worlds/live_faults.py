@@ -17,12 +17,23 @@ from licensing_harness.faults.plan_kinds import KINDS, why_not
 from licensing_harness.vocabulary import FaultKind
 from licensing_harness.worlds.breaking import Broken, Wanted
 from licensing_harness.worlds.live_calls import CALLS, CallsBroken
+from licensing_harness.worlds.live_clocks import ClockSet
+from licensing_harness.worlds.route import ALL_CLIENTS
+from licensing_harness.worlds.story import DEVICES, VENDOR
 
 if TYPE_CHECKING:
     from licensing_harness.worlds.live import LiveWorld
     from licensing_harness.worlds.live_story import LiveStory
 
-PLACES: Final = {"link": ("clients->server",), "node": ("server",), "nodes": ("server",), "store": ("store",)}
+LINK: Final = f"{ALL_CLIENTS}->server"
+"""The wire of all clients together."""
+
+PLACES: Final = {
+    "link": (LINK, *(f"{client}->server" for client in (*DEVICES, VENDOR))),
+    "node": ("server",),
+    "nodes": ("server",),
+    "store": ("store",),
+}
 """The places that a fault plan may name in the live world, by what they are."""
 
 _CLOSING: Final = frozenset({FaultKind.RESET_PEER, FaultKind.LIMIT_DATA, FaultKind.LOSE_CONNECTIONS})
@@ -35,9 +46,9 @@ def break_live(world: LiveWorld, story: LiveStory, wanted: Wanted) -> Broken:
     if reason:
         message = f"{reason}; the simulated world does it (--licensing-world simulated)"
         raise NotRun(message)
+    _check_place(wanted)
     if wanted.kind in CALLS:
         return CallsBroken(world.route, wanted)
-    _check_place(wanted)
     if wanted.lasting and KINDS[wanted.kind.value].when == "at":
         message = f"fault: {wanted.kind} happens at one moment; leave out the seconds"
         raise UsageError(message)
@@ -53,12 +64,17 @@ def break_live(world: LiveWorld, story: LiveStory, wanted: Wanted) -> Broken:
                 story.let_finish()
                 world.route.open_toxiproxy()
             return WireBroken(world, wanted)
+        case FaultKind.CLOCK_OFFSET | FaultKind.CLOCK_JUMP | FaultKind.CLOCK_ROLLBACK:
+            return ClockSet(world, story, wanted)
+        case kind if KINDS[kind.value].where == "store":
+            return world.break_store(story, wanted)
         case kind:
             message = f"the live world does not have {kind} yet"
             raise NotRun(message)
 
 
 def _check_place(wanted: Wanted) -> None:
+    """Raise UsageError for a place that there is none of, NotRun for one client's link where only all have one wire."""
     where = KINDS[wanted.kind.value].where
     known = PLACES[where]
     if wanted.place and wanted.place not in known:
@@ -67,6 +83,9 @@ def _check_place(wanted: Wanted) -> None:
             f"{way_out(wanted.place, known)}"
         )
         raise UsageError(message)
+    if wanted.kind in OUTAGES and wanted.place not in {"", LINK}:
+        message = f"{wanted.kind} falls on the wire of all clients in the live world; give {LINK!r} as its link"
+        raise NotRun(message)
 
 
 class WireBroken:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from licensing_harness.errors import HarnessError, NotRun
 from licensing_harness.faults.outage import Outage, fault_kind
+from licensing_harness.faults.plan_file import Places
 from licensing_harness.history import Begun, Fault, Operation, StoryHistory
 from licensing_harness.target.adapter import Adapter
 from licensing_harness.target.recorder import LicenceState, completed, failed, invoke
-from licensing_harness.vocabulary import FaultKind
+from licensing_harness.vocabulary import MUTATIONS, FaultKind
 from licensing_harness.worlds.breaking import Broken, Wanted
 from licensing_harness.worlds.lane import Lane
-from licensing_harness.worlds.live_faults import WireBroken, break_live
+from licensing_harness.worlds.live_faults import PLACES, WireBroken, break_live
 from licensing_harness.worlds.story import Cut, Sign, Story, cut_kind
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class LiveStory(Story):
         self._trouble: HarnessError | None = None
         self.begun = 0
         """Calls that were begun, those under way and those that are over."""
+        self._changing: dict[str, Begun] = {}
+        """Calls under way that change the target's state, by client."""
         self._writer.flush()
 
     @property
@@ -60,6 +63,18 @@ class LiveStory(Story):
     def idle(self, client: str) -> bool:
         """Whether the client has no call under way: ``start`` would not wait."""
         return self._live.client(client).lane.idle
+
+    @property
+    def over(self) -> int:
+        """How many calls are over."""
+        with self._lock:
+            return len(self.history.operations)
+
+    def unacknowledged(self, after: int) -> int:
+        """How many changes, of the calls that ended after the first so many, got no answer; or wait for one now."""
+        with self._lock:
+            late = self.history.operations[after:]
+            return len(self._changing) + sum(each.unknown and each.verb in MUTATIONS for each in late)
 
     # Calls ------------------------------------------------------------------------------------
 
@@ -83,6 +98,9 @@ class LiveStory(Story):
         with self._lock:
             self._writer.write(begun)
         self._writer.flush()
+        if begun.verb in MUTATIONS:
+            with self._lock:
+                self._changing[begun.client] = begun
         if begun.verb == "issue" and licence is not None and licence not in self._issued:
             self._issued.append(licence)
         client.lane.submit(lambda lane: self._speak(lane, begun, licence, asked, together))
@@ -119,6 +137,7 @@ class LiveStory(Story):
     def _ended(self, operation: Operation) -> None:
         with self._lock:
             self._cut_over(operation.client)
+            self._changing.pop(operation.client, None)
             self._finished(operation)
         self._writer.flush()
 
@@ -175,6 +194,9 @@ class LiveStory(Story):
                 met=self._live.client(client).link.disarm(),
             )
         )
+
+    def _places(self) -> Places:
+        return Places(links=PLACES["link"], nodes=PLACES["node"], stores=PLACES["store"])
 
     def _break(self, wanted: Wanted) -> Broken:
         return break_live(self._live, self, wanted)

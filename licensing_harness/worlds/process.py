@@ -21,15 +21,20 @@ from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
+import httpx2
+
 from licensing_harness.clock import Clock, RealClock
 from licensing_harness.errors import CleanUpIncomplete, HarnessError, TargetNotReady, UsageError
 from licensing_harness.faults.watchdog import Watchdog
 from licensing_harness.masking import Masker
 from licensing_harness.target import signing
+from licensing_harness.worlds.live_postgresql import Database, OwnDatabase, check_store
+from licensing_harness.worlds.live_stores import SqliteFile, TargetStore
 from licensing_harness.worlds.story import Sign
 
 SERVER_EXTRA: Final = "the reference server is not installed: pip install 'licensing-harness[server]'"
 _POLL: Final = 0.01
+_ASK: Final = 5.0
 _USAGE: Final = (2, 4)
 """Exit codes by which a program says that it was called wrongly: argparse's, and ours."""
 _MISSING: Final = re.compile(
@@ -49,7 +54,7 @@ def reference_command(
     """The command that starts the reference server; ``{port}`` stands for the port. Seconds."""
     command = [python, "-m", "reference_server", "--host", "127.0.0.1", "--port", "{port}"]
     command += ["--db", db, "--keys", keys, "--lease", f"{lease:g}", "--token-lifetime", f"{token_lifetime:g}"]
-    return command + (["--defect", defect] if defect else [])
+    return [*command, "--test-clock", *(["--defect", defect] if defect else [])]
 
 
 class TargetProcess:
@@ -311,7 +316,9 @@ class TargetProcess:
 class ReferenceProcess(TargetProcess):
     """The reference server, with its database and keys in the temporary directory.
 
-    ``db`` is a path or a PostgreSQL URL when it shall be another one.
+    ``db`` is a path or a PostgreSQL URL when it shall be another one. ``store``
+    is the URL of a PostgreSQL on which a database is made for it, and removed;
+    ``allow_hosts`` are globs of hosts beside loopback where that may be.
     """
 
     def __init__(
@@ -319,6 +326,8 @@ class ReferenceProcess(TargetProcess):
         *,
         python: str = sys.executable,
         db: str | None = None,
+        store: str | None = None,
+        allow_hosts: tuple[str, ...] = (),
         lease: float = 2,
         token_lifetime: float = 3,
         defect: str | None = None,
@@ -326,14 +335,49 @@ class ReferenceProcess(TargetProcess):
     ) -> None:
         super().__init__([], **rest)
         self.keys = self.directory / "keys.pem"
+        self.store: TargetStore
+        self._own: OwnDatabase | None = None
+        if store is not None:
+            try:
+                self.store = self._own = OwnDatabase(check_store(store, allow_hosts))
+            except BaseException:
+                super().close()
+                raise
+            db = self._own.through
+        elif db is not None and "://" in db:
+            self.store = Database(db)
+        else:
+            db = db or str(self.directory / "licences.db")
+            self.store = SqliteFile(Path(db))
         self.command = reference_command(
             python,
-            db or str(self.directory / "licences.db"),
+            db,
             str(self.keys),
             lease=lease,
             token_lifetime=token_lifetime,
             defect=defect,
         )
+
+    def close(self) -> None:
+        """Stop it, and remove its directory and its database, unless it is to be kept."""
+        kept = self.keep and self.alive
+        try:
+            super().close()
+        finally:
+            if self._own is not None and not kept:
+                self._own.close()
+
+    def set_clock(self, offset: float) -> float:
+        """Put the server's clock so many seconds off; returns what it then says. Raises HarnessError."""
+        token = {"Authorization": f"Bearer {self.secrets.get('api_token', '')}"}
+        try:
+            with httpx2.Client(trust_env=False, timeout=_ASK, verify=False) as http:
+                answer = http.post(f"{self.url}/test-clock", json={"offset": offset}, headers=token)
+                answer.raise_for_status()
+                return float(answer.json()["offset"])
+        except (httpx2.HTTPError, ValueError, KeyError) as error:
+            message = f"the server's clock could not be set: {type(error).__name__}: {error}"
+            raise HarnessError(message) from error
 
     def signer(self) -> Sign:
         """``sign(header, claims)`` by the server's own key file. Raises UsageError when it holds no such key."""

@@ -189,7 +189,12 @@ class _Settled:
     __slots__ = ("_cuts", "_kills")
 
     def __init__(self, story: StoryHistory) -> None:
-        met = [fault for fault in story.faults if fault.fault in _CUTS and fault.met and fault.end is not None]
+        # One that falls on some calls only (``first``, ``every``) does not say on which.
+        met = [
+            fault
+            for fault in story.faults
+            if fault.fault in _CUTS and fault.met and fault.end is not None and not fault.detail
+        ]
         lanes: dict[str, list[Operation]] = {fault.where: [] for fault in met}
         for each in story.operations:
             if each.client in lanes:
@@ -201,7 +206,7 @@ class _Settled:
             # A cut is for the next call of its client; it waits for no other.
             lane = lanes[fault.where]
             at = bisect_right(lane, fault.n, key=lambda each: each.n)
-            if at < len(lane):
+            if at < len(lane) and lane[at].begin <= (fault.end or 0.0):
                 self._cuts[lane[at].n] = fault
         self._kills = sorted(
             (fault.begin, fault.n, fault.end)

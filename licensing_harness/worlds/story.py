@@ -70,7 +70,7 @@ WORDS: Final = (
 """The steps that a plan may have."""
 
 _SPECIFIED: Final = tuple(each.name for each in fields(LicenceSpec))
-_TICK: Final = 1e-6
+TICK: Final = 1e-6
 """Seconds below which two times are the same: what ``now`` is rounded to."""
 
 _WITHOUT_GRANT: Final = frozenset({"issue", "jwks", "audit_log"})
@@ -402,10 +402,10 @@ class Story(ABC):
         while True:
             self.mend_due()
             left = seconds - self.elapsed
-            if left < _TICK:
+            if left < TICK:
                 return
             due = min((on.until for on in self._on.values()), default=math.inf) - self.now
-            self._let_pass(min(left, max(_TICK, due)))
+            self._let_pass(min(left, max(TICK, due)))
 
     def perform(self, step: Mapping[str, Any]) -> None:
         """Run one step of a stored plan again. Raises UsageError for a step that is none."""

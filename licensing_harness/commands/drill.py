@@ -120,7 +120,7 @@ def _judge(it: Run, directory: RunDirectory, told: _Told, console: Console) -> i
         tally.note(note)
     result = tally.result(started=it.place.started, seconds=round(it.clock.now(), 3), codes=told.codes)
     drilled.complete(result, found)
-    shown = directory.write(result, tally.header, tally.cases)
+    shown = directory.write(result, tally.header, tally.cases, next(iter(stories), None))
     directory.point_latest()
     for each in found:
         drilled.show(console, each)

@@ -25,6 +25,8 @@ class Load:
     seats: int = 3
     verbs: Mapping[str, int] = field(default_factory=lambda: {"validate": 1})
     """How often each verb is called, relative to the others."""
+    revoke_at: float | None = None
+    """When the vendor revokes what the clients use, in seconds from the first moment of the outage."""
     herd: bool = False
     """Whether clients that got no answer wait for the end of the outage, and then all call at once."""
 

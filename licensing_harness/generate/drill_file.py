@@ -16,6 +16,7 @@ from licensing_harness.generate.drill import Drill, Expect, Load, Stop
 from licensing_harness.generate.drill_keys import (
     EXPECT,
     LOAD,
+    MOST_WEIGHT,
     PLACES,
     STEADY,
     STEADY_STATE,
@@ -184,16 +185,20 @@ def _value(name: str, value: Any, key: Key) -> tuple[str, Any]:
             why = "" if isinstance(value, Mapping) else f"[{name}]: a table is needed here, not {value!r}"
             return why, value
         case "weights":
-            return _weights(name, value), value
+            why = _weights(name, value)
+            return why, value if why else {verb: int(weight) for verb, weight in value.items()}
         case "whole":
-            sound = type(value) is int and key.least <= value <= key.most
-            return (
-                "" if sound else f"{name} = {value!r}: give a whole number from {key.least:g} to {key.most:g}"
-            ), value
+            sound = _whole(value) and key.least <= value <= key.most
+            why = "" if sound else f"{name} = {value!r}: give a whole number from {key.least:g} to {key.most:g}"
+            return why, int(value) if sound else value
         case "number":
             sound = type(value) in (int, float) and math.isfinite(value) and key.least <= value <= key.most
             why = "" if sound else f"{name} = {value!r}: give a number from {key.least:g} to {key.most:g}"
             return why, float(value) if sound else value
+
+
+def _whole(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value) and value == int(value)
 
 
 def _weights(name: str, value: Any) -> str:
@@ -202,6 +207,6 @@ def _weights(name: str, value: Any) -> str:
     for verb, weight in value.items():
         if verb not in VERBS:
             return f"{name}: unknown key {verb!r}; {way_out(verb, VERBS)}"
-        if type(weight) is not int or not 0 <= weight <= 1000:  # noqa: PLR2004 - so many turns in one round
-            return f"{name}: {verb} = {weight!r}: give a whole number from 0 to 1000"
+        if not _whole(weight) or not 0 <= weight <= MOST_WEIGHT:
+            return f"{name}: {verb} = {weight!r}: give a whole number from 0 to {MOST_WEIGHT}"
     return "" if any(value.values()) else f"{name}: at least one verb must have a weight above 0"

@@ -20,17 +20,19 @@ WORLDS: Final = ("live", "simulated")
 PLACES: Final = Places(links=("clients->server",), nodes=("server",), stores=("store",))
 """Where faults are: the way of all clients to the target, the target, and its store."""
 
-VERBS: Final = ("issue", "validate", "activate", "heartbeat", "release", "revoke")
+VERBS: Final = ("issue", "validate", "activate", "heartbeat", "release")
 MEASURES: Final[Mapping[str, str]] = {
     "accepted-share": "",
     "unknown-share": "",
     "refused": "calls",
+    "p50": "ms",
     "p95": "ms",
     "recovery": "s",
 }
 """What can be measured, and its unit. ``recovery`` is of the slowest client, from the end of the last fault."""
 
 LONGEST: Final = 3600.0
+MOST_WEIGHT: Final = 1000
 
 Takes = Literal["text", "number", "whole", "switch", "choice", "promises", "options", "weights"]
 
@@ -92,6 +94,11 @@ LOAD: Final[Mapping[str, Key]] = {
         does="what is called, each verb with its weight: " + ", ".join(f"`{verb}`" for verb in VERBS),
         takes="weights",
         default={"validate": 1},
+    ),
+    "revoke_at": Key(
+        does="seconds from the first moment of the outage at which the vendor revokes what the clients use, again "
+        "until that is acknowledged; a fresh licence follows, and every third call still asks for the revoked one",
+        takes="number",
     ),
     "herd": Key(
         does="clients whose call got no answer wait for the end of the outage, and all call again at that moment",

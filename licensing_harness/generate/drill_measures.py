@@ -20,7 +20,7 @@ from licensing_harness.generate.quantiles import enough, quantile
 from licensing_harness.history import Fault, Operation, StoryHistory
 from licensing_harness.verdict import Exit, Verdict, threshold_code
 
-_P95: Final = 0.95
+_QUANTILES: Final = {"p50": 0.5, "p95": 0.95}
 _VENDORS: Final = frozenset({"issue", "revoke"})
 """Verbs that are no client's: nobody recovers by them."""
 
@@ -146,15 +146,16 @@ def _not_met(plan: Plan, faults: Sequence[Fault]) -> tuple[list[str], list[str]]
 
 
 def phases(story: StoryHistory) -> dict[str, list[Operation]]:
-    """Calls by phase; none without a fault, but those of the clean-up."""
+    """Calls by phase; without a fault, all but those of the clean-up are ``before``."""
     found: dict[str, list[Operation]] = {phase: [] for phase in PHASES}
     first, gone = min((fault.begin for fault in story.faults), default=math.inf), _gone(story)
     for each in story.operations:
         if story.clean_up and each.n >= story.clean_up:
             found["clean-up"].append(each)
-        elif story.faults:
-            ended = math.inf if each.end is None else each.end
-            found["after" if each.begin > gone else "before" if ended < first else "during"].append(each)
+        elif each.begin > gone:
+            found["after"].append(each)
+        else:
+            found["during" if first <= each.ended and story.faults else "before"].append(each)
     return found
 
 
@@ -200,7 +201,8 @@ def measure(what: str, calls: Sequence[Operation]) -> float | None:
             return float(sum(each.refused for each in calls))
         case _:
             spent = sorted((each.end - each.begin) * 1000 for each in calls if each.end is not None)
-            return round(quantile(spent, _P95), 3) if len(spent) >= enough(_P95) else None
+            share = _QUANTILES[what]
+            return round(quantile(spent, share), 3) if len(spent) >= enough(share) else None
 
 
 def recoveries(story: StoryHistory) -> dict[str, float | None]:

@@ -16,8 +16,8 @@ from licensing_harness.entropy import stream
 from licensing_harness.errors import CleanUpIncomplete
 from licensing_harness.faults.plan import Event, schedule
 from licensing_harness.generate.drill import Drill
-from licensing_harness.vocabulary import FaultKind
-from licensing_harness.worlds.story import DEVICES, VENDOR, Story
+from licensing_harness.vocabulary import FaultKind, Reason
+from licensing_harness.worlds.story import DEVICES, TICK, VENDOR, Story, is_mutation
 
 _ROUNDS: Final = 20
 """Rounds of calls, a tenth of a second apart, within which the target must be healthy again at the end."""
@@ -25,8 +25,6 @@ _ROUNDS: Final = 20
 _PAUSE: Final = 0.1
 
 _KILLS: Final = frozenset({FaultKind.CRASH, FaultKind.POWER_LOSS, FaultKind.RESTART})
-_VENDORS: Final = frozenset({"issue", "revoke"})
-
 Watch = Callable[[str, Story], None]
 """Called at every turn with what is going on."""
 
@@ -46,11 +44,15 @@ def tell(drill: Drill, story: Story, *, seed: int, watch: Watch = lambda *_: Non
     load = _Load(drill, story, seed)
     waiting = list(schedule(drill.faults, seed))
     before, end = drill.load.before, drill.seconds
-    while not story.history.called_off and story.elapsed < end:
+
+    def reached(moment: float) -> bool:
+        return moment - story.elapsed < TICK  # as ``until`` has it: it would not wait for that
+
+    while not (story.history.called_off or reached(end)):
         watch(_now(drill, story), story)
-        if waiting and before + waiting[0].begin <= story.elapsed:
+        if waiting and reached(before + waiting[0].begin):
             _break(waiting.pop(0), story, load, before)
-        if load.due <= story.elapsed:
+        if reached(load.due):
             load.turn()
         story.history.called_off = _stop(drill, story)
         following = before + waiting[0].begin if waiting else math.inf
@@ -122,21 +124,28 @@ class _Load:
         client = self._clients[self._turns % len(self._clients)]
         self._turns += 1
         verb = self._verbs[self._draw.randrange(len(self._verbs))]
+        self._revoke()
         over = not self._outage and not self._story.faults_on
         if self._held and over:
             held, self._held = self._held, {}
             for each, what in held.items():
                 self._begin(each, what)
-        if self._drill.load.herd and not over and verb not in _VENDORS and client in self._unanswered:
+        if self._drill.load.herd and not over and verb != "issue" and client in self._unanswered:
             self._held[client] = verb
         else:
             self._begin(client, verb)
 
     def burst(self) -> None:
-        """A call of every client that has none under way."""
-        verb = next((verb for verb in self._verbs if verb not in _VENDORS), "issue")
-        for client in self._clients:
-            self._begin(client, verb)
+        """A call of every client that has none under way, a change where there is one; the last order is repeated.
+
+        It is repeated now, and once more later: a key must mean the same to the server before and after.
+        """
+        self._repeated.clear()
+        if "issue" in self._verbs and self._story.idle(VENDOR):
+            self._story.start(VENDOR, "issue", self._story.labels[-1])
+        own = [verb for verb in self._verbs if verb != "issue"]
+        for client in self._clients if own else ():
+            self._begin(client, next((verb for verb in own if is_mutation(verb)), own[0]))
 
     @property
     def _outage(self) -> bool:
@@ -149,7 +158,7 @@ class _Load:
         new, self._seen = operations[self._seen :], len(operations)
         for each in new:
             (self._unanswered.add if each.unknown else self._unanswered.discard)(each.client)
-            if each.verb == "revoke" and each.accepted:
+            if each.verb == "revoke" and (each.accepted or each.reason == Reason.REVOKED):
                 self._revoked.add(each.licence)
         if self._ordered and self._story.acknowledged(self._ordered):
             self._gone, self._licence, self._ordered = self._licence, self._ordered, ""
@@ -157,8 +166,6 @@ class _Load:
     def _begin(self, client: str, verb: str) -> None:
         if verb == "issue":
             self._order()
-        elif verb == "revoke":
-            self._revoke()
         elif self._story.idle(client):
             gone = self._gone and self._draw.randrange(3) == 0
             self._story.start(client, verb, self._gone if gone else self._licence)
@@ -179,8 +186,8 @@ class _Load:
 
     def _revoke(self) -> None:
         """The vendor revokes what the clients use, again until that is acknowledged; then they get a fresh licence."""
-        story = self._story
-        if not story.idle(VENDOR):
+        at, story = self._drill.load.revoke_at, self._story
+        if at is None or self._gone or story.elapsed < self._drill.load.before + at or not story.idle(VENDOR):
             return
         if self._ordered:
             story.start(VENDOR, "issue", self._ordered)

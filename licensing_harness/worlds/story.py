@@ -70,7 +70,7 @@ WORDS: Final = (
 """The steps that a plan may have."""
 
 _SPECIFIED: Final = tuple(each.name for each in fields(LicenceSpec))
-_TICK: Final = 1e-6
+TICK: Final = 1e-6
 """Seconds below which two times are the same: what ``now`` is rounded to."""
 
 _WITHOUT_GRANT: Final = frozenset({"issue", "jwks", "audit_log"})
@@ -162,6 +162,8 @@ class Story(ABC):
         self._closed = closed
         self._tag = tag
         self._licences: dict[str, LicenceState] = {}
+        self._granted: set[str] = set()
+        """Ids of the licences that were acknowledged first under their labels."""
         self._on: dict[int, FaultOn] = {}
         """Faults that are on, by number."""
         self._lingering: list[FaultOn] = []
@@ -400,10 +402,10 @@ class Story(ABC):
         while True:
             self.mend_due()
             left = seconds - self.elapsed
-            if left < _TICK:
+            if left < TICK:
                 return
             due = min((on.until for on in self._on.values()), default=math.inf) - self.now
-            self._let_pass(min(left, max(_TICK, due)))
+            self._let_pass(min(left, max(TICK, due)))
 
     def perform(self, step: Mapping[str, Any]) -> None:
         """Run one step of a stored plan again. Raises UsageError for a step that is none."""
@@ -522,7 +524,7 @@ class Story(ABC):
                 shown.setdefault("device", client)
             case "audit_log":
                 passed["after"] = shown["after"] = self.audit_head
-                passed["licences"] = [each.grant.id for each in self._licences.values() if each.grant is not None]
+                passed["licences"] = frozenset(self._granted)
             case "validate_token" if licence is not None:
                 if not licence.token:
                     return None
@@ -552,6 +554,10 @@ class Story(ABC):
             self.audit_head = max(
                 (int(entry["seq"]) for entry in operation.answer.get("entries", ())), default=self.audit_head
             )
+        elif operation.verb == "issue" and operation.accepted:
+            licence = self._licences.get(operation.licence)
+            if licence is not None and licence.grant is not None:
+                self._granted.add(licence.grant.id)
         self.history.operations.append(operation)
         self._writer.write(operation)
 

@@ -432,6 +432,22 @@ def test_an_earlier_request_is_no_later_one(wire: Wire, target: HttpTarget) -> N
     assert fault.toxic.hits == 0
 
 
+def test_a_request_to_another_target_is_no_later_one(wire: Wire, proxy: Proxy, plain: Ask, echo: Echo) -> None:
+    """Order is that of one target."""
+    elsewhere = HttpTarget()
+    other = wire.open(name="other", upstream=elsewhere.address, watches=True)
+    fault = put(wire, proxy, "http_reorder", delay=60_000)
+    thread = threading.Thread(target=lambda: plain("GET", "/count"))
+    thread.start()
+    until(lambda: fault.holding, "held")
+    with by_http_client(other.listen) as second:
+        assert second("GET", "/count").status == 200
+    assert fault.holding
+    assert take(wire, proxy, fault) == 0
+    thread.join(DEADLINE)
+    elsewhere.close()
+
+
 def test_a_held_request_whose_client_left_is_not_sent(wire: Wire, proxy: Proxy, target: HttpTarget) -> None:
     """A client that gives up takes its request with it."""
     fault = put(wire, proxy, "http_reorder", delay=60_000)

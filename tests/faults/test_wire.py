@@ -108,6 +108,48 @@ def test_jitter_is_seeded(echo: Echo) -> None:
     assert drawn(1) != drawn(2)
 
 
+def test_jitter_below_zero_overtakes_nothing(wire: Wire, proxy: Proxy) -> None:
+    """A chunk that is not delayed waits for those before it that are."""
+    put(wire, proxy, toxic("latency", latency=2, jitter=8))
+    sent = b"".join(b"%07d\n" % number for number in range(100_000))
+    with connect(proxy.listen) as client:
+        writer = threading.Thread(target=client.sendall, args=(sent,))
+        writer.start()
+        got = bytearray()
+        while len(got) < len(sent):
+            got += client.recv(1 << 20)
+        writer.join()
+    assert bytes(got) == sent
+
+
+def test_latency_is_never_short(wire: Wire, proxy: Proxy) -> None:
+    """Not by a fraction of a millisecond, whatever the loop's own clock is like."""
+    put(wire, proxy, toxic("latency", latency=7))
+    with connect(proxy.listen) as client:
+        shortest = min(took(lambda: client.ask(b"a"))[1] for _ in range(60))
+    assert shortest >= 0.007
+
+
+def test_a_target_that_speaks_first_is_heard(wire: Wire) -> None:
+    """Its first bytes, and its end, may come before the proxy knows that it is connected."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        proxy = wire.open(name="q", upstream=listener.getsockname())
+
+        def greet() -> None:
+            for _ in range(100):
+                one, _ = listener.accept()
+                one.sendall(b"hello")
+                one.close()
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        for _ in range(100):
+            with connect(proxy.listen) as client:
+                got = client.recv(10)
+                assert got + client.recv(10) == b"hello"
+        thread.join()
+
+
 def test_timeout_zero_is_a_black_hole_until_it_is_removed(wire: Wire, proxy: Proxy) -> None:
     """Nothing comes back, and the removal closes the connection."""
     one = put(wire, proxy, toxic("timeout"))

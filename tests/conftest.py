@@ -26,7 +26,9 @@ def _programs() -> Path | None:
 
 
 def _free_port() -> int:
-    for port in _PORTS:
+    # Several processes look at once: each begins elsewhere.
+    first = os.getpid() % len(_PORTS)
+    for port in (*_PORTS[first:], *_PORTS[:first]):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

@@ -26,7 +26,8 @@ def _programs() -> Path | None:
 
 
 def _free_port() -> int:
-    for port in _PORTS:
+    first = os.getpid() % len(_PORTS)  # two workers that look at once shall not find the same one
+    for port in (*_PORTS[first:], *_PORTS[:first]):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

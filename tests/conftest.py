@@ -26,7 +26,8 @@ def _programs() -> Path | None:
 
 
 def _free_port() -> int:
-    first = os.getpid() % len(_PORTS)  # two workers that look at once shall not find the same one
+    # Several processes look at once: each begins elsewhere.
+    first = os.getpid() % len(_PORTS)
     for port in (*_PORTS[first:], *_PORTS[:first]):
         with socket.socket() as probe:
             try:

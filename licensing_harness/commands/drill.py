@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from rich.console import Console
 
@@ -15,20 +15,19 @@ from licensing_harness.commands.gate import configured
 from licensing_harness.commands.planted import check_defect
 from licensing_harness.config import Value
 from licensing_harness.errors import HarnessError, NotRun, UsageError
+from licensing_harness.faults.plan import schedule
 from licensing_harness.generate.drill import Drill
 from licensing_harness.generate.drill_file import read_drill
-from licensing_harness.generate.drillrun import healthy, tell
+from licensing_harness.generate.drillrun import clients, healthy, tell
 from licensing_harness.options import BY_NAME
 from licensing_harness.report.directory import RunDirectory
+from licensing_harness.report.drillview import DrillView
 from licensing_harness.report.terminal import columns, print_result
 from licensing_harness.report.text import many
 from licensing_harness.run import Run, new_place
 from licensing_harness.suite import scenarios
 from licensing_harness.verdict import Exit
 from licensing_harness.worlds.story import Story
-
-_SHOWN: Final = 0.5
-"""Seconds between two words on what is going on."""
 
 
 def run(given: Mapping[str, Any], *, name: str | None, listing: bool, dry_run: bool) -> int:
@@ -76,20 +75,10 @@ class _Told:
 def _tell(drill: Drill, it: Run, name: str, told: _Told, console: Console) -> None:
     world = it.world(drill.world if it.config.world == "both" else it.config.world)
     story = told.story = world.story(scenario=f"drill/{name}", tries=drill.tries, drill=drill.document)
-    with console.status("before") as status:
-        shown = -_SHOWN
-
-        def watch(phase: str, story: Story) -> None:
-            nonlocal shown
-            if it.clock.now() - shown > _SHOWN:
-                shown = it.clock.now()
-                calls = story.history.operations
-                unknown = sum(each.unknown for each in calls)
-                status.update(f"{phase}   {len(calls)} calls, {unknown} without an answer")
-
+    with DrillView(console, it.clock, seconds=drill.seconds, clients=clients(drill)) as view:
         try:
             try:
-                tell(drill, story, seed=it.place.seed, watch=watch)
+                tell(drill, story, seed=it.place.seed, watch=view.watch)
             except NotRun as why:
                 story.history.not_run = str(why)
                 for on in story.faults_on:
@@ -167,6 +156,41 @@ def _plan(console: Console, drill: Drill) -> None:
     for each in drill.faults.faults:
         what = " ".join([each.kind, each.stream, *(f"{name}={value:g}" for name, value in each.parameters.items())])
         until = "" if each.end is None else f" to {load.before + each.end:g}"
-        console.print(f"fault     {what}  at {load.before + each.begin:g}{until} s", soft_wrap=True)
+        console.print(
+            f"fault     {what.replace('  ', ' ').strip()}  at {load.before + each.begin:g}{until} s", soft_wrap=True
+        )
+    for line in _timeline(drill, max(30, min(console.width, 100) - 24)):
+        console.print(line, soft_wrap=True, markup=False)
     for expect in drill.expects:
         console.print(f"expected  {expect.name}", soft_wrap=True)
+
+
+def _timeline(drill: Drill, width: int) -> list[str]:
+    """The plan against time: the phases, and a line for each fault."""
+    before, outage = drill.load.before, drill.outage
+
+    def at(seconds: float) -> int:
+        return min(width - 1, int(seconds / drill.seconds * width))
+
+    marks = [" "] * width
+    names = (("before", 0.0), ("during", before), ("after", before + outage))
+    for name, start in names:
+        marks[at(start) : at(start) + len(name) + 1] = f"|{name}"
+    lines = [f"{'':<22}{''.join(marks)[:width]}|"]
+    for each in schedule(drill.faults, 0):
+        begin = at(before + each.begin)
+        end = begin + 1 if each.end is None else max(begin + 1, at(before + each.end))
+        line = [" "] * width
+        line[begin:end] = ["!"] if each.end is None else ["="] * (end - begin)
+        lines.append(f"{drill.faults.faults[each.fault].kind:<22}{''.join(line)}")
+    return _joined(lines)
+
+
+def _joined(lines: list[str]) -> list[str]:
+    """Events of one kind on one line."""
+    found: dict[str, str] = {}
+    for line in lines:
+        name, marks = line[:22], line[22:]
+        known = found.get(name, "")
+        found[name] = "".join(one if one != " " else other for one, other in zip(marks, known or marks, strict=True))
+    return [name + marks.rstrip() for name, marks in found.items()]

@@ -14,7 +14,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from licensing_harness.clock import RealClock
+from licensing_harness.clock import Clock, RealClock
 from licensing_harness.entropy import stream
 from licensing_harness.faults.calls import Calls
 from licensing_harness.faults.kinds import STAGES
@@ -31,17 +31,18 @@ _CLOCK: Final = RealClock()
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
-class _Alarm:
+class Alarm:
     """A timer that is never early, as uvloop's is by up to a millisecond."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, when: float, stage: Stage) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, when: float, stage: Stage) -> None:
         self._loop = loop
+        self._clock = clock
         self._when = when
         self._stage = stage
-        self._handle = loop.call_later(when - _CLOCK.now(), self._ring)
+        self._handle = loop.call_later(when - clock.now(), self._ring)
 
     def _ring(self) -> None:
-        left = self._when - _CLOCK.now()
+        left = self._when - self._clock.now()
         if left > 0:
             self._handle = self._loop.call_later(max(left, _TICK), self._ring)
         else:
@@ -116,7 +117,7 @@ class Pipe:
 
     def at(self, when: float, stage: Stage) -> Timer:
         """Call ``stage.ring()`` at ``when``, and not sooner."""
-        return _Alarm(self._loop, when, stage)
+        return Alarm(self._loop, _CLOCK, when, stage)
 
     def onward(self, stage: Stage, chunk: Chunk) -> None:
         """Pass a chunk to what comes after ``stage``."""

@@ -282,9 +282,8 @@ def _summary(
     """The drawing in words."""
     counts = Counter(each.outcome.value for each in calls)
     told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
-    parts = [
-        f"{many(len(calls), 'call')} of {many(len({each.client for each in calls}), 'client')} in {seconds:.1f} s: {told}."
-    ]
+    clients = many(len({each.client for each in calls}), "client")
+    parts = [f"{many(len(calls), 'call')} of {clients} in {seconds:.1f} s: {told}."]
     kinds = Counter(each.fault.value for each in faults)
     parts += [f"Faults: {', '.join(f'{kind} {count}' for kind, count in kinds.items())}."] if kinds else []
     known = [each for each in recovered.values() if each is not None]

@@ -222,3 +222,15 @@ def test_a_message_is_passed_before_it_is_whole() -> None:
         pieces.append(piece.raw)
     assert pieces[1:] == [b"ff\r\n", b"abc"]
     assert reader.waiting == 0
+
+
+@pytest.mark.parametrize(
+    "stream", [b"GET / HTTP/1.1\r\nA: b\n", b"GET / HTTP/1.1\nA: b", b"PING\r\n", b"hello", b"\r\n"]
+)
+def test_what_can_be_no_request_is_not_waited_for(stream: bytes) -> None:
+    """It is passed at once: an end of its head might never come."""
+    reader = Reader(answers=False)
+    reader.feed(stream)
+    piece = reader.take()
+    assert piece is not None
+    assert (piece.kind, piece.raw) == (Kind.OPAQUE, stream)

@@ -2,9 +2,10 @@
 
 CPU seconds of this process, on one core. Reads are validations and writes are
 heartbeats, by three devices at once against the reference server, from a new
-world to the digest of the history. Beside them stands ``benchmarks/prototype.py``,
-the least that such a world and server can be: the design's bars, 20,000 reads
-and 8,000 writes a second, are 0.4 of what a prototype of that size reached.
+world to the digest of the history. Beside both stand the reads of
+``benchmarks/prototype.py``, the least that such a world and server can be, as a
+yardstick for the machine: 20,000 reads and 8,000 writes a second were asked for
+where a prototype of that size made 50,000 reads, so the bars are 0.4 and 0.16.
 Run as ``python benchmarks/simulated.py``.
 """
 
@@ -45,14 +46,12 @@ def measure() -> list[dict[str, Any]]:
     figures = in_turns(ROUNDS, rates)
     middle = {name: statistics.median(some) for name, some in figures.items()}
     rows = [
-        row(
-            f"simulated/{name}",
-            round(middle[name]),
-            "1/s",
-            round(middle[f"toy {name}"]),
-            median_ratio(figures[name], figures[f"toy {name}"]),
+        row(label, round(middle[name]), "1/s", round(middle[toy]), median_ratio(figures[name], figures[toy]))
+        for label, name, toy in (
+            ("simulated/reads", "reads", "toy reads"),
+            ("simulated/writes", "writes", "toy reads"),
+            ("simulated/writes-toy", "writes", "toy writes"),
         )
-        for name in ("reads", "writes")
     ]
     rows += [row(f"simulated/{name}", round(middle[name], 1), "ms") for name in ("lease-story", "lease-kept")]
     # Microseconds an operation, in the long story beside the short one: the ratio is that of the rates, turned over.
@@ -141,7 +140,10 @@ def _kept() -> int:
 
 
 def _mixed(rounds: int) -> int:
-    """A bit of everything, judged: licences, races, answers that are lost, a crash now and then, time."""
+    """A bit of everything, judged: licences, races, requests and answers that are lost, time, the trail.
+
+    No crash: a server that starts reads all that is stored, so what a start costs grows with the story, as in life.
+    """
     from licensing_harness.checkers.judge import judge_story
 
     with _story() as story:
@@ -155,8 +157,6 @@ def _mixed(rounds: int) -> int:
             story.contend("validate", licence)
             story.call("vendor", "reinstate", licence)
             story.call("phone", "release", licence)
-            if number % 10 == 0:
-                story.crash(power=number % 20 == 0)
             story.advance(1.0)
             story.call("vendor", "audit_log")
     judgement = judge_story(story.history, story.contract, story.capabilities)

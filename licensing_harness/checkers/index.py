@@ -22,6 +22,7 @@ call right after an answer came does so, in virtual time, at the same instant.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from math import nextafter
 from typing import Any, Final, TypeVar
@@ -159,17 +160,18 @@ def _known(story: StoryHistory) -> Iterator[Operation]:
         operation = settle(recorded) if recorded.outcome is Outcome.UNKNOWN else recorded
         if operation is not None:
             yield operation
-        if recorded.n in doubled:
+        for _ in range(doubled[recorded.n]):
             yield settle.killed(structs.replace(recorded, outcome=Outcome.UNKNOWN, end=None, reason="", answer={}))
 
 
-def _doubled(story: StoryHistory) -> frozenset[int]:
-    """The changes that were sent once and may have arrived twice."""
-    found: set[int] = set()
+def _doubled(story: StoryHistory) -> Counter[int]:
+    """The changes that were sent once and may have arrived again, and how often: once by each fault."""
+    found: Counter[int] = Counter()
     for fault in story.faults:
         if fault.fault is FaultKind.DUPLICATE and fault.met:
-            found |= touched_by(fault, story)
-    return frozenset(each.n for each in story.operations if each.n in found and each.verb in MUTATIONS)
+            touched = touched_by(fault, story)
+            found.update(each.n for each in story.operations if each.n in touched and each.verb in MUTATIONS)
+    return found
 
 
 def touched_by(fault: Fault, story: StoryHistory) -> frozenset[int]:
@@ -187,7 +189,12 @@ class _Settled:
     __slots__ = ("_cuts", "_kills")
 
     def __init__(self, story: StoryHistory) -> None:
-        met = [fault for fault in story.faults if fault.fault in _CUTS and fault.met and fault.end is not None]
+        # One that falls on some calls only (``first``, ``every``) does not say on which.
+        met = [
+            fault
+            for fault in story.faults
+            if fault.fault in _CUTS and fault.met and fault.end is not None and not fault.detail
+        ]
         lanes: dict[str, list[Operation]] = {fault.where: [] for fault in met}
         for each in story.operations:
             if each.client in lanes:
@@ -199,7 +206,7 @@ class _Settled:
             # A cut is for the next call of its client; it waits for no other.
             lane = lanes[fault.where]
             at = bisect_right(lane, fault.n, key=lambda each: each.n)
-            if at < len(lane):
+            if at < len(lane) and lane[at].begin <= (fault.end or 0.0):
                 self._cuts[lane[at].n] = fault
         self._kills = sorted(
             (fault.begin, fault.n, fault.end)

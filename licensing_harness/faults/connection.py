@@ -14,6 +14,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
+from licensing_harness.clock import Clock, RealClock
 from licensing_harness.entropy import stream
 from licensing_harness.faults.calls import Calls
 from licensing_harness.faults.kinds import STAGES
@@ -25,7 +26,31 @@ if TYPE_CHECKING:
 
 _CHUNK: Final = 32 * 1024
 _DIAL: Final = 10.0
+_TICK: Final = 0.001
+_CLOCK: Final = RealClock()
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+class Alarm:
+    """A timer that is never early, as uvloop's is by up to a millisecond."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, when: float, stage: Stage) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._when = when
+        self._stage = stage
+        self._handle = loop.call_later(when - clock.now(), self._ring)
+
+    def _ring(self) -> None:
+        left = self._when - self._clock.now()
+        if left > 0:
+            self._handle = self._loop.call_later(max(left, _TICK), self._ring)
+        else:
+            self._stage.ring()
+
+    def cancel(self) -> None:
+        """Never ring."""
+        self._handle.cancel()
 
 
 class Sink(Protocol):
@@ -58,7 +83,11 @@ class Pipe:
 
     def feed(self, data: bytes) -> None:
         """Bytes that came from the source."""
-        now = self._loop.time()
+        if not self.stages:
+            if not self.over and not self.out.is_closing():
+                self.out.write(data)
+            return
+        now = self.now()
         for begin in range(0, len(data), _CHUNK):
             self._into(0, Chunk(data[begin : begin + _CHUNK], now))
 
@@ -83,12 +112,12 @@ class Pipe:
     # What stages ask for (toxics.Way)
 
     def now(self) -> float:
-        """The loop's time in seconds."""
-        return self._loop.time()
+        """A time in seconds, finer than that of uvloop."""
+        return _CLOCK.now()
 
     def at(self, when: float, stage: Stage) -> Timer:
-        """Call ``stage.ring()`` at ``when``."""
-        return self._loop.call_at(when, stage.ring)
+        """Call ``stage.ring()`` at ``when``, and not sooner."""
+        return Alarm(self._loop, _CLOCK, when, stage)
 
     def onward(self, stage: Stage, chunk: Chunk) -> None:
         """Pass a chunk to what comes after ``stage``."""
@@ -196,6 +225,8 @@ class Connection:
         self._over = False
         self._calls: Calls | None = None
         """What reads HTTP along, once somebody wants to know."""
+        self._early: list[tuple[Direction, bytes]] = []
+        """What came before both sockets were there, in order; no bytes: an end."""
         self._fallen: dict[Toxic, tuple[float, bool]] = {}
 
     @property
@@ -206,6 +237,8 @@ class Connection:
     def falls_on(self, toxic: Toxic) -> bool:
         """Roll whether a toxic applies to this connection."""
         self._rolls += 1
+        if toxic.toxicity >= 1:  # random() is below 1, and a stream costs more than the rest of a new connection
+            return True
         rolled = stream(self.proxy.seed, self.proxy.name, self._number, toxic.name, self._rolls).random()
         return rolled < toxic.toxicity
 
@@ -225,20 +258,19 @@ class Connection:
     def made(self, side: _Side) -> None:
         """One of the two sockets is connected; after the client, the upstream is dialled."""
         if side is self.client and side.transport is not None:
-            side.transport.pause_reading()
+            self.hold("upstream", "dial")
             self._dial = self.proxy.loop.create_task(self._connect())
 
     async def _connect(self) -> None:
         client, target = self._sides["upstream"], self._sides["downstream"]
+        late = self.proxy.loop.call_later(_DIAL, self._too_late)
         try:
-            async with asyncio.timeout(_DIAL):
-                await self.proxy.loop.create_connection(lambda: target, *self.proxy.upstream)
+            await self.proxy.loop.create_connection(lambda: target, *self.proxy.upstream)
         except OSError:
-            self.proxy.unreachable += 1
-            self._over = True
-            if client.transport is not None:
-                client.transport.close()
+            self._unreachable()
             return
+        finally:
+            late.cancel()
         if client.transport is None or target.transport is None:
             self.abort()
             return
@@ -251,10 +283,31 @@ class Connection:
                 reset_on_close(side.transport)
         for toxic in (each for each in self.proxy.toxics if each.type in STAGES):
             self._pipes[toxic.direction].add(toxic)
-        client.transport.resume_reading()
+        self.release("upstream", "dial")
+        early, self._early = self._early, []
+        for direction, data in early:
+            if data:
+                self.received(direction, data)
+            else:
+                self.ended(direction)
+
+    def _too_late(self) -> None:
+        """The upstream does not answer the dial."""
+        if self._dial is not None:
+            self._dial.cancel()
+        self._unreachable()
+
+    def _unreachable(self) -> None:
+        self.proxy.unreachable += 1
+        self._over = True
+        if self.client.transport is not None:
+            self.client.transport.close()
 
     def received(self, direction: Direction, data: bytes) -> None:
         """Bytes came in; an armed cut meets them here."""
+        if not self._pipes:  # a target that speaks first, or a client: uvloop reads before it can be told not to
+            self._early.append((direction, data))
+            return
         if direction == "upstream":
             if not self._asking:
                 self._asking = True
@@ -300,6 +353,9 @@ class Connection:
 
     def ended(self, direction: Direction) -> None:
         """The socket that feeds ``direction`` sends no more."""
+        if not self._pipes:
+            self._early.append((direction, b""))
+            return
         if not self._over:
             self._over = True
             self.proxy.ended[direction] += 1

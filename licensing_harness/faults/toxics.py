@@ -21,7 +21,7 @@ MOST_HELD: Final = 1024
 
 @dataclass(slots=True)
 class Chunk:
-    """Bytes and the time, on the wire's loop, at which the next stage may count them as arrived."""
+    """Bytes and the time, on the way's clock, at which the next stage may count them as arrived."""
 
     data: bytes
     time: float
@@ -58,7 +58,7 @@ class Way(Protocol):
     """What a stage needs of the direction that it is part of."""
 
     def now(self) -> float:
-        """The loop's time in seconds."""
+        """The time in seconds."""
         ...
 
     def at(self, when: float, stage: Stage) -> Timer:
@@ -171,6 +171,9 @@ class Latency(Stage):
         if delay > 0:
             self.met()
         self._last = chunk.time = max(chunk.time + delay / 1000, self._last)
+        if delay <= 0 and not self._queue:  # its time has come, and nothing is before it
+            self._way.onward(self, chunk)
+            return
         self._queue.append(chunk)
         self._way.held(1)
         if len(self._queue) == 1:

@@ -198,7 +198,7 @@ class Wire:
         """Of the calls through all proxies of this wire."""
         self.proxies: list[Proxy] = []
         self._patience = patience
-        self._loop = asyncio.new_event_loop()
+        self._loop = new_loop()
         self._thread = threading.Thread(target=self._live, name="licensing-wire", daemon=True)
         self._thread.start()
 
@@ -280,6 +280,15 @@ class Wire:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's, where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 def require_loopback(host: str) -> None:

@@ -61,7 +61,7 @@ def start(
     }
     try:
         with node.running():
-            app = target.build(machine.clock, chance.randbytes, keys, machine.disk.mount(), offered)
+            app = target.build(machine.clock.read, chance.randbytes, keys, machine.disk.mount(), offered)
         server = Server(node, app)
         server.start(run)
     except BaseException:

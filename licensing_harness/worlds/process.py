@@ -271,7 +271,7 @@ class TargetProcess:
         deadline = self._clock.now() + self._drain
         while process.poll() is None:
             with contextlib.suppress(ChildProcessError):  # it ended since it was looked at
-                if os.waitid(os.P_PID, process.pid, getattr(os, event) | os.WNOHANG) is not None:
+                if _changed(process.pid, event):
                     return
             if self._clock.now() > deadline:
                 message = f"the target process {process.pid} was sent {name} and did not obey"
@@ -389,6 +389,19 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
         process.kill()
         return
     _signal_group(process, "SIGKILL")
+
+
+def _changed(pid: int, event: str) -> bool:
+    """Whether a child of ours was seen to stop (``WSTOPPED``) or to go on (``WCONTINUED``)."""
+    if sys.platform == "win32":
+        return False
+    waitid = getattr(os, "waitid", None)
+    if waitid is not None:
+        return waitid(os.P_PID, pid, getattr(os, event) | os.WNOHANG) is not None
+    # Python has no waitid on macOS before 3.13.
+    command = [shutil.which("ps") or "ps", "-o", "state=", "-p", str(pid)]
+    said = subprocess.run(command, capture_output=True, check=False).stdout.strip()  # noqa: S603 - a program of the system
+    return said != b"" and said.startswith(b"T") == (event == "WSTOPPED")
 
 
 def _signal_group(process: subprocess.Popen[bytes], name: str) -> None:

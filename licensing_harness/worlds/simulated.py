@@ -329,7 +329,7 @@ class SimulatedStory(Story):
                     tag=self._tag,
                     secrets=self._secrets,
                     nodes={node: url_of(node) for node in self._machines},
-                    clock=client.clock,
+                    clock=client.clock.read,
                 )
             )
         return client

@@ -162,6 +162,8 @@ class Story(ABC):
         self._closed = closed
         self._tag = tag
         self._licences: dict[str, LicenceState] = {}
+        self._granted: set[str] = set()
+        """Ids of the licences that were acknowledged first under their labels."""
         self._on: dict[int, FaultOn] = {}
         """Faults that are on, by number."""
         self._lingering: list[FaultOn] = []
@@ -522,7 +524,7 @@ class Story(ABC):
                 shown.setdefault("device", client)
             case "audit_log":
                 passed["after"] = shown["after"] = self.audit_head
-                passed["licences"] = [each.grant.id for each in self._licences.values() if each.grant is not None]
+                passed["licences"] = frozenset(self._granted)
             case "validate_token" if licence is not None:
                 if not licence.token:
                     return None
@@ -552,6 +554,10 @@ class Story(ABC):
             self.audit_head = max(
                 (int(entry["seq"]) for entry in operation.answer.get("entries", ())), default=self.audit_head
             )
+        elif operation.verb == "issue" and operation.accepted:
+            licence = self._licences.get(operation.licence)
+            if licence is not None and licence.grant is not None:
+                self._granted.add(licence.grant.id)
         self.history.operations.append(operation)
         self._writer.write(operation)
 

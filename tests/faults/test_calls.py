@@ -96,6 +96,32 @@ def test_pipelined_requests_are_answered_in_order(proxy: Proxy, target: HttpTarg
     )
 
 
+def test_what_the_wire_answers_waits_its_turn(wire: Wire, proxy: Proxy, target: HttpTarget) -> None:
+    """The answer of a fault does not overtake the target's to the request before."""
+    put(wire, proxy, "http_status", status=503, every=2)
+    with connect(proxy.listen) as client:
+        client.sendall(b"GET /gate HTTP/1.1\r\nHost: a\r\n\r\nGET /count HTTP/1.1\r\nHost: a\r\n\r\n")
+        until(lambda: target.seen, "the first arrived")
+        target.gate.set()
+        got = b""
+        while b" 503 " not in got or b" 200 " not in got:
+            got += client.recv(65536)
+    assert got.index(b" 200 ") < got.index(b" 503 ")
+
+
+def test_calls_that_the_wire_answers_are_counted_and_cut(wire: Wire, proxy: Proxy, plain: Ask) -> None:
+    """Each is a request of its own; the one after can be cut."""
+    fault = put(wire, proxy, "http_status", status=503)
+    for _ in range(3):
+        assert plain("GET", "/count").status == 503
+    assert wire.call(lambda: proxy.requests) == 3
+    take(wire, proxy, fault)
+    wire.call(lambda: proxy.arm("request"))
+    with pytest.raises(Broken):
+        plain("GET", "/count")
+    assert wire.call(proxy.disarm) == 1
+
+
 def test_what_is_not_http_passes(wire: Wire, echo: Echo) -> None:
     """A protocol of another kind goes through a proxy that reads calls, and no fault falls on it."""
     proxy = wire.open(name="q", upstream=echo.address, watches=True)
@@ -430,6 +456,22 @@ def test_an_earlier_request_is_no_later_one(wire: Wire, target: HttpTarget) -> N
         late.join(DEADLINE)
     assert [path for _, path, _ in target.seen] == ["/gate", "/count"]
     assert fault.toxic.hits == 0
+
+
+def test_a_request_to_another_target_is_no_later_one(wire: Wire, proxy: Proxy, plain: Ask, echo: Echo) -> None:
+    """Order is that of one target."""
+    elsewhere = HttpTarget()
+    other = wire.open(name="other", upstream=elsewhere.address, watches=True)
+    fault = put(wire, proxy, "http_reorder", delay=60_000)
+    thread = threading.Thread(target=lambda: plain("GET", "/count"))
+    thread.start()
+    until(lambda: fault.holding, "held")
+    with by_http_client(other.listen) as second:
+        assert second("GET", "/count").status == 200
+    assert fault.holding
+    assert take(wire, proxy, fault) == 0
+    thread.join(DEADLINE)
+    elsewhere.close()
 
 
 def test_a_held_request_whose_client_left_is_not_sent(wire: Wire, proxy: Proxy, target: HttpTarget) -> None:

@@ -64,23 +64,27 @@ def test_a_jump_stays_to_the_end_of_the_story(world: LiveWorld) -> None:
     """Jumps add up, a crash in between changes nothing, and the next story finds the clock right."""
     with world.story(scenario="clock") as story:
         label = story.fresh_licence(seats=1, duration=3600)
+        short = story.fresh_licence(seats=1, duration=1500)
         story.fault("clock-jump", parameters={"by": 3000})
         story.fault("clock-rollback", parameters={"by": 1000})
         story.crash()
         process: Any = world.own_process("")
         assert world.clock_offset == 2000
         first = story.call("laptop", "validate", label)
+        over = story.call("laptop", "validate", short)
         story.fault("clock-jump", parameters={"by": 2000})
         second = story.call("laptop", "validate", label)
         assert first is not None
+        assert over is not None
+        assert over.reason == "expired", "the new process began with the right time"
         assert second is not None
         assert (first.outcome.value, second.reason) == ("accepted", "expired")
         assert process.set_clock(4000) == 4000
     assert world.clock_offset == 0
     assert sorted((str(each.fault), each.detail.get("by"), each.met) for each in story.history.faults) == [
         ("clock-jump", 2000, 1),
-        ("clock-jump", 3000, 2),
-        ("clock-rollback", 1000, 2),
+        ("clock-jump", 3000, 3),
+        ("clock-rollback", 1000, 3),
         ("crash", None, 1),
     ]
     assert not any("taken_back" in each.detail for each in story.history.faults)

@@ -209,6 +209,13 @@ def test_a_place_that_there_is_none_of(world: Open, toy: str, kind: str, place: 
     assert story.history.faults == []
 
 
+def test_a_wire_for_one_client_is_not_run(world: Open, toy: str) -> None:
+    """A toxic falls on the wire of all clients: one client's link is possible for faults of whole calls only."""
+    with tell(world(toy)) as story, pytest.raises(NotRun, match="latency falls on the wire of all clients in the live"):
+        story.fault("latency", place="laptop->server", parameters={"latency": 1})
+    assert story.history.faults == []
+
+
 @pytest.mark.parametrize(("kind", "parameters"), [("clock-drift", {"drift": 0.1}), ("clock-freeze", {})])
 def test_what_no_live_world_can_do(world: Open, toy: str, kind: str, parameters: dict[str, float]) -> None:
     """It is not run, with the reason and the world that can."""
@@ -337,8 +344,13 @@ linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="a proce
 
 
 @linux
-def test_a_pause_holds_calls_back(world: Open, process: TargetProcess) -> None:
+@pytest.mark.parametrize("by", ["waitid", "ps"])
+def test_a_pause_holds_calls_back(
+    world: Open, process: TargetProcess, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The process is in state T; what was under way or begun meanwhile counts, and is answered when it goes on."""
+    if by == "ps":
+        monkeypatch.delattr(os, "waitid")  # as in Python on macOS before 3.13
     with tell(world(process)) as story:
         label = story.fresh_licence()
         on = story.fault("pause")

@@ -174,6 +174,23 @@ def test_a_kill_of_one_node_settles_nothing() -> None:
     assert story.history.faults[0].detail["settled"] is False
 
 
+def test_what_nodes_ask_of_each_other_is_no_clients_call() -> None:
+    """A doubled push touches no call, so nothing of the clients' is taken for unknown; it is met all the same."""
+    with pair() as story:
+        licence = story.fresh_licence()
+        story.advance(1)
+        story.fault("duplicate", place=PUSH, seconds=1)
+        story.fault("stale-answer", place=FEED, parameters={"age": 0.2}, seconds=3)
+        asked(story, "vendor", "revoke", licence)
+        story.advance(5)
+        asked(story, "laptop", "validate", licence)
+
+    assert [(each.fault.value, each.met > 0, each.detail["calls"]) for each in story.history.faults] == [
+        ("duplicate", True, []),
+        ("stale-answer", True, []),
+    ]
+
+
 def test_a_rolling_restart_restarts_one_node_after_the_other() -> None:
     """By a plan; in between one is down at a time, and after it both serve."""
     plan = [{"kind": "rolling-restart", "nodes": [LEADER, FOLLOWER], "at": 1, "gap": 3}]

@@ -27,13 +27,14 @@ OUT: Final = Path(".licensing") / "bench.json"
 LONGEST: Final = 300
 """Seconds that one measurement may take."""
 
-_PARTS: Final = frozenset({"__main__", "bench", "echo", "servers"})
+_PARTS: Final = frozenset({"__main__", "bench", "echo", "prototype", "servers", "wire_client", "wire_target"})
 
 
 def modules() -> list[str]:
     """The modules that measure: those of the promised rows first, then any other that is here."""
     here = {path.stem for path in HERE.glob("*.py")} - _PARTS
-    return [*ROWS.values(), *sorted(here - set(ROWS.values()))]
+    promised = list(dict.fromkeys(ROWS.values()))
+    return [*promised, *sorted(here - set(promised))]
 
 
 def measured(module: str) -> tuple[list[Row], str]:
@@ -113,7 +114,7 @@ def main() -> int:
     if options.one:
         return one(options.one, options.out)
     known = modules()
-    chosen = [ROWS.get(name, name) for name in options.names] or known
+    chosen = list(dict.fromkeys(ROWS.get(name, name) for name in options.names)) or known
     if unknown := [name for name in chosen if name not in known]:
         parser.error(f"there is no {', '.join(unknown)}; choose from {', '.join([*ROWS, *known])}")
     rows: list[Row] = []

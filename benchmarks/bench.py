@@ -16,15 +16,28 @@ from typing import Any, Final, Literal, TypeVar
 
 Row = dict[str, Any]
 
+_DOORS: Final = ("plain", "latency")
+"""A proxy without a toxic, and with the least that a toxic can do."""
+_WIRE: Final[Mapping[str, tuple[Literal["<=", ">="], float]]] = {
+    "p50": ("<=", 1.0),
+    "bulk": (">=", 2.0),
+    "requests": (">=", 1.0),
+    "connections": (">=", 2.0),
+}
+"""What the fault proxy is held to, as a ratio to Toxiproxy's."""
+
 ROWS: Final[Mapping[str, str]] = {
     "validate/echo": "validate",
     "commit/sqlite": "commit",
     "verify/ed25519": "verify",
     "steps": "steps",
     "explore": "explore",
+    "simulated/reads": "simulated",
     "judge/million": "judge",
     "plugin-startup": "plugin_startup",
     "gate": "gate",
+    **dict.fromkeys((f"proxy/{name}/{door}" for name in _WIRE for door in _DOORS), "proxy"),
+    "proxy/idle": "proxy",
 }
 """The rows that every bench has, first ones first, and the modules that measure them."""
 
@@ -58,8 +71,14 @@ BARS: Final[Mapping[str, Bar]] = {
     "commit/sqlite": Bar("ratio", ">=", 0.3),
     "verify/ed25519": Bar("ratio", "<=", 1.7),
     "steps": Bar("value", ">=", 2000, "/s"),
+    "simulated/reads": Bar("ratio", ">=", 0.4),
+    "simulated/writes": Bar("ratio", ">=", 0.16),
+    "simulated/lease-story": Bar("value", "<=", 10, " ms"),
+    "simulated/linear": Bar("ratio", "<=", 1.2),
     "plugin-startup": Bar("value", "<=", 15, " ms"),
     "gate": Bar("value", "<=", 60, " s"),
+    **{f"proxy/{name}/{door}": Bar("ratio", *bar) for name, bar in _WIRE.items() for door in _DOORS},
+    "proxy/idle": Bar("value", "<=", 100, " MiB"),
 }
 
 

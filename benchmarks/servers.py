@@ -20,7 +20,7 @@ from benchmarks.bench import Skipped
 
 CLIENTS: Final = 32
 
-_DONE: Final = """
+DONE: Final = """
 done = function(summary, latency, requests)
   io.write(string.format('\\nJSON{"requests":%d,"microseconds":%d,"status":%d,"socket":%d,"p50":%d,"p99":%d}\\n',
     summary.requests, summary.duration, summary.errors.status,
@@ -28,6 +28,7 @@ done = function(summary, latency, requests)
     latency:percentile(50), latency:percentile(99)))
 end
 """
+"""How a script of wrk ends: its figures as JSON."""
 
 REPLAY: Final = (
     """
@@ -43,7 +44,7 @@ request = function()
   return requests[n]
 end
 """
-    + _DONE
+    + DONE
 )
 """Sends the bodies of a file, line by line, over and over."""
 
@@ -61,7 +62,7 @@ request = function()
   return wrk.format("POST", "/v1/licences", headers, body)
 end
 """
-    + _DONE
+    + DONE
 )
 """Issues a new licence with every request."""
 

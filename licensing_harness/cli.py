@@ -121,7 +121,18 @@ def gate(
 
 @app.command()
 @_with_options(
-    "target", "adapter", "control", "faults", "allow-host", "max-requests", "report", "seed", "defect", "keep"
+    "target",
+    "adapter",
+    "control",
+    "world",
+    "faults",
+    "store",
+    "allow-host",
+    "max-requests",
+    "report",
+    "seed",
+    "defect",
+    "keep",
 )
 def drill(
     given: dict[str, Any],
@@ -133,7 +144,7 @@ def drill(
     listing: Annotated[bool, typer.Option("--list", help="List the drills that come with the harness.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the drill and show it; nothing is sent.")] = False,
 ) -> int:
-    """Rehearse an outage on a live target: a load, faults on a schedule, what is expected before, during and after.
+    """Rehearse an outage: a load, faults on a schedule, what is expected before, during and after.
 
     Every fault is removed at the end, whatever happens, and that is verified.
 
@@ -211,7 +222,7 @@ def check(
 
 
 @app.command()
-@_with_options("target", "adapter", "control", "allow-host", "max-requests", "report", "defect", "keep")
+@_with_options("target", "adapter", "control", "store", "allow-host", "max-requests", "report", "defect", "keep")
 def replay(
     case: Annotated[str, typer.Argument(help="A case's id, or its file.", metavar="ID|FILE")],
     given: dict[str, Any],

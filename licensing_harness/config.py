@@ -1,7 +1,7 @@
 """What a run was asked to do, and who said so.
 
-Precedence: command line, environment, pytest's ini file, ``licensing-harness.toml``,
-default. Every value keeps its source; what can't be read is a UsageError that
+Precedence: command line, environment, pytest's ini file, the ``[target]`` of a
+drill, ``licensing-harness.toml``, default. Every value keeps its source; what can't be read is a UsageError that
 names the source and the way out.
 """
 
@@ -103,6 +103,11 @@ class Config:
         return str(self._get("faults"))
 
     @property
+    def store(self) -> str | None:
+        """The URL of a PostgreSQL whose outages are tried."""
+        return self._get("store")  # type: ignore[no-any-return]
+
+    @property
     def allow_host(self) -> tuple[str, ...]:
         """Globs of hosts that may be driven beside loopback."""
         return tuple(self._get("allow-host"))
@@ -186,6 +191,7 @@ def resolve(
     environ: Mapping[str, str] | None = None,
     ini: Mapping[str, Value] | None = None,
     directories: Iterable[Path] = (),
+    stated: Mapping[str, Value] | None = None,
     flag: Callable[[Option], str] = lambda option: option.flag,
 ) -> Config:
     """Settle every option.
@@ -193,10 +199,10 @@ def resolve(
     ``command_line`` holds values by ``Option.key`` (None: not given) and
     ``flag`` names them; ``ini`` comes from pytest or :func:`read_ini`;
     ``licensing-harness.toml`` is taken from the first of ``directories`` that
-    has one. Raises UsageError.
+    has one, and ``stated``, by option's name, wins over that alone. Raises UsageError.
     """
     values: dict[str, Value] = dict(_from_toml(directories))
-    for name, given in (ini or {}).items():
+    for name, given in [*(stated or {}).items(), *(ini or {}).items()]:
         values[name] = Value(parse(BY_NAME[name], given.value, given.source), given.source)
     secrets: dict[str, str] = {}
     for variable, text in (environ or {}).items():

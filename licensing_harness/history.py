@@ -29,6 +29,10 @@ from licensing_harness.vocabulary import Contract, FaultKind, Outcome
 SCHEMA: Final = 1
 
 
+# Records hold plain JSON values and never each other, so no cycle can go through one: ``gc=False`` spares the garbage
+# collector a look at each of a long history.
+
+
 class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="header"):
     """The first line: what was judged, and by which numbers."""
 
@@ -52,9 +56,11 @@ class StoryOpened(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
     scenario: str
     tries: tuple[str, ...] = ()
     seed: str = ""
+    drill: dict[str, Any] = {}
+    """The drill that this story is the outage of, as its file has it; empty for every other story."""
 
 
-class Begun(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="begin", omit_defaults=True):
+class Begun(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="begin", omit_defaults=True, gc=False):
     """An operation was sent; its end may never be known."""
 
     n: int
@@ -66,7 +72,9 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="be
     asked: dict[str, Any] = {}
 
 
-class Operation(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="operation", omit_defaults=True):
+class Operation(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="operation", omit_defaults=True, gc=False
+):
     """One call and its outcome.
 
     ``licence`` is the story's own label (``L1``), ``asked`` what was asked for,
@@ -106,7 +114,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag
         return float("inf") if self.end is None else self.end
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="fault", omit_defaults=True):
+class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="fault", omit_defaults=True, gc=False):
     """Something done to the wire, a process, the clock or a store.
 
     ``met`` counts how often traffic ran into it: a fault that was set and never
@@ -129,6 +137,10 @@ class StoryEnded(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
     story: str
     plan: list[dict[str, Any]] = []
     not_run: str = ""
+    called_off: str = ""
+    """Why a drill was stopped before its end, if it was."""
+    clean_up: int = 0
+    """The number of the first record of a drill's clean-up; 0: there was none."""
 
 
 Record = StoryOpened | Begun | Operation | Fault | StoryEnded
@@ -162,6 +174,9 @@ class StoryHistory:
     plan: list[dict[str, Any]] = field(default_factory=list)
     complete: bool = False
     not_run: str = ""
+    drill: dict[str, Any] = field(default_factory=dict)
+    called_off: str = ""
+    clean_up: int = 0
     announced: bool = False
     """Calls were written down before they were sent, so that none is missing even when the run was killed."""
 
@@ -418,6 +433,8 @@ class _Assembler:
             case StoryEnded():
                 story.plan = record.plan
                 story.not_run = record.not_run
+                story.called_off = record.called_off
+                story.clean_up = record.clean_up
                 story.complete = True
                 return self._close(story)
         return None
@@ -432,6 +449,7 @@ class _Assembler:
             scenario=record.scenario,
             tries=record.tries,
             seed=record.seed,
+            drill=record.drill,
         )
 
     def rest(self) -> Iterator[StoryHistory]:
@@ -465,11 +483,29 @@ def _number(operation: Operation) -> int:
 
 def lines_of(story: StoryHistory) -> Iterator[Record]:
     """The records of one story, in file order."""
-    yield StoryOpened(story=story.story, world=story.world, scenario=story.scenario, tries=story.tries, seed=story.seed)
+    yield StoryOpened(
+        story=story.story,
+        world=story.world,
+        scenario=story.scenario,
+        tries=story.tries,
+        seed=story.seed,
+        drill=story.drill,
+    )
     numbered: list[Operation | Fault] = [*story.operations, *story.faults]
     yield from sorted(numbered, key=lambda record: record.n)
     if story.complete:
-        yield StoryEnded(story=story.story, plan=story.plan, not_run=story.not_run)
+        yield ending(story)
+
+
+def ending(story: StoryHistory) -> StoryEnded:
+    """The last record of a story that is over."""
+    return StoryEnded(
+        story=story.story,
+        plan=story.plan,
+        not_run=story.not_run,
+        called_off=story.called_off,
+        clean_up=story.clean_up,
+    )
 
 
 def summary(asked: Mapping[str, Any]) -> str:

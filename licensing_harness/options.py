@@ -108,6 +108,13 @@ OPTIONS: Final = (
         help="what sets network faults in outage scenarios",
     ),
     Option(
+        name="store",
+        kind="text",
+        metavar="postgresql://USER@HOST/DATABASE",
+        help="a PostgreSQL to break: the reference server gets a database of its own there, any other target is said "
+        "to use this one",
+    ),
+    Option(
         name="allow-host",
         kind="list",
         default=(),

@@ -263,9 +263,17 @@ class Run:
         config = self.config
         return LiveWorld(
             config.target
-            or ReferenceProcess(defect=config.defect, keep=config.keep, masker=self.masker, clock=self.clock),
+            or ReferenceProcess(
+                defect=config.defect,
+                store=config.store,
+                allow_hosts=config.allow_host,
+                keep=config.keep,
+                masker=self.masker,
+                clock=self.clock,
+            ),
             setting,
             control=self.control,
+            store=None if config.target is None else config.store,
             faults=config.faults,
             allow_hosts=config.allow_host,
             advance_budget=ADVANCE_BUDGET[config.depth],

@@ -155,10 +155,41 @@ class ScenarioResult:
 
 
 @dataclass(kw_only=True, slots=True)
+class CellResult:
+    """One promise under one kind of fault. ``reason`` says why it was not tried, where it was not."""
+
+    promise: str
+    tried: int = 0
+    """Occasions of the promise in stories in which the fault was met."""
+    stories: int = 0
+    undecided: int = 0
+    """Stories with the fault that proved nothing of the promise: it was not met, or there was no occasion."""
+    broken: int = 0
+    reason: str = ""
+
+
+@dataclass(kw_only=True, slots=True)
+class FaultResult:
+    """One kind of fault over a whole run, and what was tried of each promise while it was about."""
+
+    fault: str
+    set: int = 0
+    met: int = 0
+    reason: str = ""
+    """Why it was not set, if so."""
+    promises: list[CellResult] = field(default_factory=list)
+    """Every promise, where the fault was set."""
+
+
+RESULT_SCHEMA: Final = 2
+"""The version of ``result.json``; 2 added ``matrix`` and ``drill``."""
+
+
+@dataclass(kw_only=True, slots=True)
 class RunResult:
     """All that a run found. ``result.json`` is this; every other report derives from it."""
 
-    schema: int = 1
+    schema: int = RESULT_SCHEMA
     run: str = ""
     harness: str = ""
     target: str = ""
@@ -175,6 +206,9 @@ class RunResult:
     findings: list[Finding] = field(default_factory=list)
     worlds: dict[str, dict[str, int]] = field(default_factory=dict)
     faults: dict[str, dict[str, int]] = field(default_factory=dict)
+    matrix: list[FaultResult] = field(default_factory=list)
     thresholds: list[dict[str, Any]] = field(default_factory=list)
+    drill: dict[str, Any] = field(default_factory=dict)
+    """Of a drill: its title, its phases, and when each client was served again."""
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

@@ -104,7 +104,7 @@ class FaultKind(StrEnum):
     LIMIT_DATA = "limit-data"
     LOSE_CONNECTIONS = "lose-connections"
     STATUS = "status"
-    """The call was answered with an error status and never reached the target."""
+    """The call was answered on the wire, with an error or a page of somebody else, and never reached the target."""
     TRUNCATE_BODY = "truncate-body"
     CORRUPT_BODY = "corrupt-body"
     STALE_ANSWER = "stale-answer"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import ipaddress
 import json
 import logging
 import os
@@ -27,6 +28,7 @@ import uvicorn
 from reference_server import clock, composition, entropy
 from reference_server.entropy import secret
 from reference_server.errors import EXIT_ADDRESS, EXIT_KEYS, EXIT_STORE, StartError
+from reference_server.http import test_clock
 from reference_server.http.app import LicensingApp
 from reference_server.keys import KeyFileError, KeyRing, load_or_make
 from reference_server.service import Service, digest_of
@@ -54,6 +56,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--token-file", type=Path, help="file of an API token's secret, made if missing, and let in")
     parser.add_argument("--lease", default="60", help="seconds for which a seat is held without a heartbeat")
     parser.add_argument("--token-lifetime", default="300", help="seconds for which an access token is good")
+    parser.add_argument(
+        "--test-clock", action="store_true", help="let whoever has an API token set the clock wrong; loopback only"
+    )
     parser.add_argument("--defect", default="", help="name of a bug to switch on")
     return parser
 
@@ -151,7 +156,8 @@ def application(options: argparse.Namespace) -> LicensingApp:
     except KeyFileError as error:
         raise StartError(str(error), EXIT_KEYS) from error
     token = None if options.token_file is None else token_in(options.token_file)
-    parts = composition.parts_of(clock=clock.real, entropy=entropy.real, keys=pem, store=store, terms=terms)
+    now = clock.SetClock(clock.real) if options.test_clock else clock.real
+    parts = composition.parts_of(clock=now, entropy=entropy.real, keys=pem, store=store, terms=terms)
     kid = KeyRing.from_pem(pem).kid
 
     async def prepare(service: Service) -> None:
@@ -159,7 +165,8 @@ def application(options: argparse.Namespace) -> LicensingApp:
         if token is not None:
             await _let_in(service, token, options.token_file)
 
-    return composition.build(composition.planted(parts, options.defect), token=token, prepare=prepare)
+    more = test_clock.routes(now) if isinstance(now, clock.SetClock) else ()
+    return composition.build(composition.planted(parts, options.defect), token=token, prepare=prepare, more=more)
 
 
 async def _same_key(service: Service, kid: str) -> None:
@@ -217,6 +224,9 @@ def url_of(listener: socket.socket) -> str:
 def serve(options: argparse.Namespace) -> None:
     """Serve until a signal. Raises StartError."""
     with listening(options.host, options.port) as listener:
+        if options.test_clock and not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
+            message = f"--test-clock is for this machine only, and {options.host} is not: leave one of the two out"
+            raise StartError(message)
         app = application(options)
         config = uvicorn.Config(
             app,

@@ -19,6 +19,21 @@ def real() -> float:
     return time.time()
 
 
+class SetClock:
+    """A clock that may be set wrong: what a drill asks of a server that was started with ``--test-clock``."""
+
+    __slots__ = ("_clock", "offset")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.offset = 0.0
+        """Seconds by which it is wrong."""
+
+    def __call__(self) -> float:
+        """Read the clock."""
+        return self._clock() + self.offset
+
+
 class Ticks:
     """Unix milliseconds that never go back, not even when the clock does.
 

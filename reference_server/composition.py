@@ -7,9 +7,11 @@ entropy, keys and store are arguments, and that is all the difference there is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+
+from starlette.routing import Route
 
 from reference_server import access, ledger, projection, service, writer
 from reference_server.clock import Clock, Ticks
@@ -120,13 +122,17 @@ def _verifier(ring: KeyRing, lifetime: int) -> Verifier:
 
 
 def build(
-    parts: Parts, *, token: str | None = None, prepare: Callable[[Service], Awaitable[None]] | None = None
+    parts: Parts,
+    *,
+    token: str | None = None,
+    prepare: Callable[[Service], Awaitable[None]] | None = None,
+    more: Sequence[Route] = (),
 ) -> LicensingApp:
     """The application.
 
     ``token`` is the secret of the first API token, if there is none yet; else one
     is drawn. ``prepare`` runs at the end of start-up, with the service that is
-    about to serve.
+    about to serve. ``more`` are routes beside its own.
     """
 
     async def start() -> Service:
@@ -142,7 +148,7 @@ def build(
             raise
         return made
 
-    return LicensingApp(start, stop)
+    return LicensingApp(start, stop, more)
 
 
 async def stop(running: Service) -> None:

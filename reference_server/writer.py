@@ -157,7 +157,8 @@ class Writer:
             try:
                 settled.append((future, self.one(overlay, command, now)))
             except Refused as refusal:
-                settled.append((future, refusal))
+                # Without its traceback, whose frames hold this very list: each refusal would be a cycle to collect.
+                settled.append((future, refusal.with_traceback(None)))
             except Exception as error:  # noqa: BLE001 - a bug in one decision must not take the others down
                 _LOG.exception("undecidable: %s", type(command).__name__)
                 settled.append((future, error))

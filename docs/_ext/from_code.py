@@ -104,6 +104,47 @@ def fault_kinds() -> str:
     )
 
 
+def extension_toxics() -> str:
+    """The embedded proxy's extension toxics, by the kind of fault that each does."""
+    from licensing_harness.faults.call_faults import CALL_ATTRIBUTES
+    from licensing_harness.faults.plan_kinds import KINDS
+    from licensing_harness.worlds.live_calls import CALLS
+
+    units = {"age": " in ms", "delay": " in ms", "retry_after": " in s"}
+    return table(
+        ["type", "attributes", "what it does"],
+        [
+            [
+                f"`{name}`",
+                ", ".join(f"`{each}`{units.get(each, '')}" for each in CALL_ATTRIBUTES[name]),
+                KINDS[kind.value].does,
+            ]
+            for kind, name in CALLS.items()
+        ],
+    )
+
+
+def conformance() -> str:
+    """What is tried on the embedded proxy and on a real Toxiproxy, and how many cases each has."""
+    from conformance import FILES, rows
+
+    found = rows(FILES)
+    total = [sum(counts[server] for _, _, counts in found) for server in ("embedded", "toxiproxy")]
+    shown = [[says, counts["embedded"], counts["toxiproxy"]] for _, says, counts in found]
+    return table(["what a client sees", "embedded", "Toxiproxy"], [*shown, ["**all**", *total]])
+
+
+def divergences() -> str:
+    """What differs on purpose, and how many cases show it."""
+    from conformance import DIVERGENCES, rows
+
+    found = rows((DIVERGENCES,))
+    return table(
+        ["where it differs", "embedded", "Toxiproxy"],
+        [[says, counts["embedded"], counts["toxiproxy"] or ""] for _, says, counts in found],
+    )
+
+
 def fault_reasons() -> str:
     """Why a world can't do what it can't."""
     from licensing_harness.faults.plan_kinds import KINDS, WORLDS, why_not
@@ -174,6 +215,9 @@ CONTENTS: Final[dict[str, Callable[[], str]]] = {
     "exit-codes": exit_codes,
     "fault-kinds": fault_kinds,
     "fault-reasons": fault_reasons,
+    "extension-toxics": extension_toxics,
+    "conformance": conformance,
+    "divergences": divergences,
     **{f"fields-{name}": fields(name) for name in ("Header", "StoryOpened", "Begun", "Operation", "Fault")},
     **{f"fields-{name}": fields(name) for name in ("StoryEnded", "RunResult", "PromiseResult", "ScenarioResult")},
     "fields-Finding": fields("Finding"),

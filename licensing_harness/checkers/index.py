@@ -14,7 +14,6 @@ it ever does.
 
 A request that the network delivered twice (``duplicate``) is a second call of
 unknown outcome: the copy may take effect long after the answer to the first.
-Under several such faults at once there are as many copies.
 
 Two moments at the same time are ordered by record number: a story that sends a
 call right after an answer came does so, in virtual time, at the same instant.
@@ -166,12 +165,13 @@ def _known(story: StoryHistory) -> Iterator[Operation]:
 
 
 def _doubled(story: StoryHistory) -> Counter[int]:
-    """The changes that were sent once and may have arrived again, with how many copies of each there may be."""
+    """The changes that were sent once and may have arrived again, and how often: once by each fault."""
     found: Counter[int] = Counter()
     for fault in story.faults:
         if fault.fault is FaultKind.DUPLICATE and fault.met:
-            found.update(touched_by(fault, story))
-    return Counter({each.n: found[each.n] for each in story.operations if each.n in found and each.verb in MUTATIONS})
+            touched = touched_by(fault, story)
+            found.update(each.n for each in story.operations if each.n in touched and each.verb in MUTATIONS)
+    return found
 
 
 def touched_by(fault: Fault, story: StoryHistory) -> frozenset[int]:
@@ -189,7 +189,12 @@ class _Settled:
     __slots__ = ("_cuts", "_kills")
 
     def __init__(self, story: StoryHistory) -> None:
-        met = [fault for fault in story.faults if fault.fault in _CUTS and fault.met and fault.end is not None]
+        # One that falls on some calls only (``first``, ``every``) does not say on which.
+        met = [
+            fault
+            for fault in story.faults
+            if fault.fault in _CUTS and fault.met and fault.end is not None and not fault.detail
+        ]
         lanes: dict[str, list[Operation]] = {fault.where: [] for fault in met}
         for each in story.operations:
             if each.client in lanes:
@@ -201,7 +206,7 @@ class _Settled:
             # A cut is for the next call of its client; it waits for no other.
             lane = lanes[fault.where]
             at = bisect_right(lane, fault.n, key=lambda each: each.n)
-            if at < len(lane):
+            if at < len(lane) and lane[at].begin <= (fault.end or 0.0):
                 self._cuts[lane[at].n] = fault
         self._kills = sorted(
             (fault.begin, fault.n, fault.end)

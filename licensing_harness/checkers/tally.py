@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from licensing_harness.checkers.judge import ALL_PROMISES, judge_story, not_applicable
+from licensing_harness.checkers.matrix import Matrix, met
 from licensing_harness.errors import HarnessError
 from licensing_harness.history import Fault, Header, History, HistoryReader, Operation, StoryHistory, stated
 from licensing_harness.verdict import (
@@ -29,9 +30,7 @@ from licensing_harness.verdict import (
     Violation,
     worst,
 )
-from licensing_harness.vocabulary import FaultKind
 
-_CRASHES: Final = frozenset({FaultKind.CRASH, FaultKind.POWER_LOSS})
 _Key = tuple[str, str]
 """A scenario and a world."""
 
@@ -121,6 +120,7 @@ class Tally:
         self._stories: Counter[str] = Counter()
         self._worlds: dict[str, Counter[str]] = {}
         self._faults: dict[str, Counter[str]] = {}
+        self._matrix = Matrix()
         self._errors: list[str] = []
         self._codes: list[int] = []
         self._notes: list[str] = []
@@ -156,13 +156,15 @@ class Tally:
         world = self._worlds.setdefault(story.world, Counter())
         world.update(stories=1, operations=judgement.operations, overlaps=judgement.overlaps)
         world.update(each.outcome.value for each in story.operations)
-        last = max((each.begin for each in story.operations), default=0.0)
+        kinds: dict[str, bool] = {}
         for fault in story.faults:
-            # A crash that nobody was waiting through is met by whoever calls after it.
-            met = fault.met > 0 or (fault.fault in _CRASHES and fault.begin <= last)
-            tried.faults[fault.fault.value] += 1
-            tried.met[fault.fault.value] += met
-            self._faults.setdefault(fault.fault.value, Counter()).update(set=1, met=int(met))
+            kind, was_met = fault.fault.value, met(fault, story.operations)
+            kinds[kind] = kinds.get(kind, False) or was_met
+            tried.faults[kind] += 1
+            tried.met[kind] += was_met
+            self._faults.setdefault(kind, Counter()).update(set=1, met=int(was_met))
+            self._matrix.count(kind, was_met=was_met)
+        self._matrix.add(story, judgement, kinds)
 
     def _keep(self, found: Finding, story: StoryHistory) -> None:
         known = self._findings.get(found.case)
@@ -180,6 +182,10 @@ class Tally:
     def not_run(self, scenario: str, world: str, reason: str) -> None:
         """A scenario could not be tried in this world at all."""
         self._tried.setdefault((scenario, world), _Tried()).not_run = reason
+
+    def not_set(self, kind: str, reason: str) -> None:
+        """A kind of fault that was planned could not be set."""
+        self._matrix.not_set(kind, reason)
 
     def failed(self, text: str, exit_code: int = Exit.HARNESS_ERROR) -> None:
         """The run, or a part of it, can't be trusted."""
@@ -230,6 +236,7 @@ class Tally:
             findings=sorted(self._findings.values(), key=lambda each: (each.promise, each.case)),
             worlds={name: dict(counts) for name, counts in self._worlds.items()},
             faults={name: dict(counts) for name, counts in self._faults.items()},
+            matrix=self._matrix.result(self.promises, self._excluded),
             errors=list(self._errors),
             notes=[*self._notes, *cut],
         )
@@ -316,8 +323,10 @@ def judge(history: History, promises: Sequence[Promise] = ALL_PROMISES) -> Tally
     return tally
 
 
-def judge_file(path: Path, promises: Sequence[Promise] = ALL_PROMISES) -> Tally:
-    """Judge a stored history story by story, in the memory of one story.
+def judge_file(
+    path: Path, promises: Sequence[Promise] = ALL_PROMISES, *, seen: Callable[[StoryHistory], None] = lambda _: None
+) -> Tally:
+    """Judge a stored history story by story, in the memory of one story; ``seen`` is shown each of them.
 
     Raises UsageError when the file is no history or is damaged.
     """
@@ -325,6 +334,7 @@ def judge_file(path: Path, promises: Sequence[Promise] = ALL_PROMISES) -> Tally:
     tally = Tally(reader.header, promises)
     for story in reader:
         tally.judge(story)
+        seen(story)
     if reader.torn:
         tally.note(reader.torn)
     return tally

@@ -8,7 +8,9 @@ from pathlib import Path
 from rich.console import Console
 
 from licensing_harness.checkers.tally import judge_file
+from licensing_harness.commands import drilled
 from licensing_harness.errors import UsageError
+from licensing_harness.history import StoryHistory
 from licensing_harness.report.results import encode_result
 from licensing_harness.report.terminal import columns, print_result
 
@@ -21,9 +23,16 @@ def run(history: Path, *, as_json: bool) -> int:
         raise UsageError(message)
     console = Console(stderr=True)
     with console.status(f"judging {path}"):
-        result = judge_file(path).result()
+        drills: list[StoryHistory] = []
+        tally = judge_file(path, seen=lambda story: drills.append(story) if story.drill else None)
+        found = drilled.rehearsals(drills)
+        result = tally.result(codes=drilled.add(tally, found))
+        drilled.complete(result, found)
     if as_json:
         sys.stdout.write(encode_result(result))
     else:
+        out = Console(highlight=False, width=columns())
+        for each in found:
+            drilled.show(out, each)
         print_result(Console(width=columns()), result)
     return result.exit_code

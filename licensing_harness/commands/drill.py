@@ -4,34 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from licensing_harness.checkers.tally import Tally
 from licensing_harness.clock import RealClock
+from licensing_harness.commands import drilled
 from licensing_harness.commands.gate import configured
 from licensing_harness.commands.planted import check_defect
-from licensing_harness.errors import HarnessError, NotRun, UsageError, way_out
-from licensing_harness.generate.drill import MEASURES, PHASES, Drill, Measured, measured, phases, read_drill, recoveries
-from licensing_harness.generate.drillrun import healthy, tell
-from licensing_harness.history import StoryHistory
+from licensing_harness.config import Value
+from licensing_harness.errors import HarnessError, NotRun, UsageError
+from licensing_harness.faults.plan import schedule
+from licensing_harness.generate.drill import Drill
+from licensing_harness.generate.drill_file import read_drill
+from licensing_harness.generate.drillrun import clients, healthy, tell
 from licensing_harness.options import BY_NAME
 from licensing_harness.report.directory import RunDirectory
+from licensing_harness.report.drillview import DrillView
 from licensing_harness.report.terminal import columns, print_result
 from licensing_harness.report.text import many
 from licensing_harness.run import Run, new_place
 from licensing_harness.suite import scenarios
-from licensing_harness.verdict import Exit, Verdict, threshold_code
-from licensing_harness.worlds.live import LiveWorld
-from licensing_harness.worlds.live_story import LiveStory
-
-_MARKS: Final = {
-    Verdict.HELD: "[green]✓[/green]",
-    Verdict.BROKEN: "[red]✗[/red]",
-    Verdict.UNDECIDED: "[yellow]?[/yellow]",
-}
+from licensing_harness.verdict import Exit
+from licensing_harness.worlds.story import Story
 
 
 def run(given: Mapping[str, Any], *, name: str | None, listing: bool, dry_run: bool) -> int:
@@ -40,8 +36,9 @@ def run(given: Mapping[str, Any], *, name: str | None, listing: bool, dry_run: b
     if listing or name is None:
         return _list(console)
     path = _find(name)
-    drill = read_drill(path.read_text(encoding="utf-8"), str(path))
-    config = configured(_settings(drill, given, str(path)))
+    drill = _read(path)
+    stated = {key: Value(value, f"{path.name}: [target] {key}") for key, value in drill.target.items()}
+    config = configured(given, stated)
     check_defect(config)
     if dry_run:
         _plan(console, drill)
@@ -62,98 +59,62 @@ def run(given: Mapping[str, Any], *, name: str | None, listing: bool, dry_run: b
         told.codes.append(int(Exit.INTERRUPTED))
         console.print("interrupted: every fault is being removed")
     told.troubles = it.close()
-    return _judge(drill, it, directory, told, console)
+    return _judge(it, directory, told, console)
 
 
 class _Told:
     """What became of a drill."""
 
     def __init__(self) -> None:
-        self.outage: LiveStory | None = None
-        self.clean: LiveStory | None = None
-        self.stopped = ""
+        self.story: Story | None = None
         self.trouble: HarnessError | NotRun | None = None
         self.troubles: list[HarnessError] = []
         self.codes: list[int] = []
 
-    @property
-    def stories(self) -> list[StoryHistory]:
-        return [each.history for each in (self.outage, self.clean) if each is not None]
-
 
 def _tell(drill: Drill, it: Run, name: str, told: _Told, console: Console) -> None:
-    world = it.world("live")
-    if not isinstance(world, LiveWorld):
-        message = "a drill needs real sockets"
-        raise NotRun(message)
-    told.outage = world.story(scenario=f"drill/{name}", tries=drill.tries)
-    with console.status("before") as status:
-
-        def watch(phase: str, story: LiveStory) -> None:
-            calls = story.history.operations
-            unknown = sum(each.unknown for each in calls)
-            status.update(f"{phase}   {len(calls)} calls, {unknown} without an answer")
-
+    world = it.world(drill.world if it.config.world == "both" else it.config.world)
+    story = told.story = world.story(scenario=f"drill/{name}", tries=drill.tries, drill=drill.document)
+    with DrillView(console, it.clock, seconds=drill.seconds, clients=clients(drill)) as view:
         try:
-            told.stopped = tell(drill, told.outage, it.clock, seed=it.place.seed, watch=watch)
+            try:
+                tell(drill, story, seed=it.place.seed, watch=view.watch)
+            except NotRun as why:
+                story.history.not_run = str(why)
+                for on in story.faults_on:
+                    story.mend(on)
+            healthy(drill, story)
         except BaseException:
-            told.outage.abandon()
+            story.abandon()
             raise
-        told.outage.close()
-        told.clean = world.story(scenario=f"drill/{name}", tries=drill.tries)
-        with told.clean:
-            healthy(told.clean, it.clock)
+        story.close()
 
 
 # The end -----------------------------------------------------------------------------------------
 
 
-def _judge(drill: Drill, it: Run, directory: RunDirectory, told: _Told, console: Console) -> int:
+def _judge(it: Run, directory: RunDirectory, told: _Told, console: Console) -> int:
     tally = Tally(it.header)
-    for story in told.stories:
+    stories = [] if told.story is None else [told.story.history]
+    for story in stories:
         tally.judge(story)
     for error in [*([told.trouble] if isinstance(told.trouble, HarnessError) else []), *told.troubles]:
         tally.failed(str(error), error.exit_code)
-    if told.stopped:
-        tally.note(f"called off: {told.stopped}")
-        told.codes.append(int(Exit.UNDECIDED))
-    found: list[Measured] = []
     if isinstance(told.trouble, NotRun):
         tally.note(f"not run: {told.trouble}")
         told.codes.append(int(Exit.UNDECIDED))
-    elif told.outage is not None:
-        found = measured(drill, told.outage.history, None if told.clean is None else told.clean.history)
+    found = drilled.rehearsals(stories)
+    told.codes += drilled.add(tally, found)
     for note in it.notes:
         tally.note(note)
-    told.codes += [threshold_code(each.verdict) for each in found]
     result = tally.result(started=it.place.started, seconds=round(it.clock.now(), 3), codes=told.codes)
-    result.thresholds = [each.as_threshold() for each in found]
-    shown = directory.write(result, tally.header, tally.cases)
+    drilled.complete(result, found)
+    shown = directory.write(result, tally.header, tally.cases, next(iter(stories), None))
     directory.point_latest()
-    _show(console, told, found)
+    for each in found:
+        drilled.show(console, each)
     print_result(Console(width=console.width), shown, report=directory.shown)
     return shown.exit_code
-
-
-def _show(console: Console, told: _Told, found: list[Measured]) -> None:
-    """The phases, how fast each client recovered, and what was expected."""
-    if told.outage is not None:
-        by_phase = phases(told.outage.history, None if told.clean is None else told.clean.history)
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in ("phase", "calls", "accepted", "refused", "no answer"):
-            table.add_column(column, justify="left" if column == "phase" else "right")
-        for phase in PHASES:
-            calls = by_phase[phase]
-            accepted, refused = sum(each.accepted for each in calls), sum(each.refused for each in calls)
-            counts = (len(calls), accepted, refused, len(calls) - accepted - refused)
-            table.add_row(phase, *map(str, counts))
-        console.print(table)
-        back = {client: "never" if s is None else f"{s:.2f} s" for client, s in recoveries(told.outage.history).items()}
-        if back:
-            console.print("recovered   " + ", ".join(f"{client} {told}" for client, told in back.items()))
-    for each in found:
-        value = "not measured" if each.value is None else f"{each.value:g} {MEASURES[each.expect.measure]}".strip()
-        console.print(f" {_MARKS[each.verdict]} {each.expect.name}   {value} of {each.samples} samples", soft_wrap=True)
 
 
 # What is asked for -------------------------------------------------------------------------------
@@ -175,18 +136,13 @@ def _find(name: str) -> Path:
     return known[name]
 
 
-def _settings(drill: Drill, given: Mapping[str, Any], name: str) -> dict[str, Any]:
-    unknown = sorted(set(drill.target) - set(BY_NAME))
-    if unknown:
-        message = f"{name}: [target]: unknown key {unknown[0]!r}; {way_out(unknown[0], BY_NAME)}"
-        raise UsageError(message)
-    stated = {BY_NAME[key].key: value for key, value in drill.target.items()}
-    return {**stated, **{key: value for key, value in given.items() if value is not None}}
+def _read(path: Path) -> Drill:
+    return read_drill(path.read_text(encoding="utf-8"), path.name, BY_NAME)
 
 
 def _list(console: Console) -> int:
     for name, path in shipped().items():
-        drill = read_drill(path.read_text(encoding="utf-8"), str(path))
+        drill = _read(path)
         console.print(f"{name:<34} {drill.seconds:>4g} s  {drill.title}", soft_wrap=True)
     return int(Exit.HELD)
 
@@ -200,6 +156,41 @@ def _plan(console: Console, drill: Drill) -> None:
     for each in drill.faults.faults:
         what = " ".join([each.kind, each.stream, *(f"{name}={value:g}" for name, value in each.parameters.items())])
         until = "" if each.end is None else f" to {load.before + each.end:g}"
-        console.print(f"fault     {what}  at {load.before + each.begin:g}{until} s", soft_wrap=True)
+        console.print(
+            f"fault     {what.replace('  ', ' ').strip()}  at {load.before + each.begin:g}{until} s", soft_wrap=True
+        )
+    for line in _timeline(drill, max(30, min(console.width, 100) - 24)):
+        console.print(line, soft_wrap=True, markup=False)
     for expect in drill.expects:
         console.print(f"expected  {expect.name}", soft_wrap=True)
+
+
+def _timeline(drill: Drill, width: int) -> list[str]:
+    """The plan against time: the phases, and a line for each fault."""
+    before, outage = drill.load.before, drill.outage
+
+    def at(seconds: float) -> int:
+        return min(width - 1, int(seconds / drill.seconds * width))
+
+    marks = [" "] * width
+    names = (("before", 0.0), ("during", before), ("after", before + outage))
+    for name, start in names:
+        marks[at(start) : at(start) + len(name) + 1] = f"|{name}"
+    lines = [f"{'':<22}{''.join(marks)[:width]}|"]
+    for each in schedule(drill.faults, 0):
+        begin = at(before + each.begin)
+        end = begin + 1 if each.end is None else max(begin + 1, at(before + each.end))
+        line = [" "] * width
+        line[begin:end] = ["!"] if each.end is None else ["="] * (end - begin)
+        lines.append(f"{drill.faults.faults[each.fault].kind:<22}{''.join(line)}")
+    return _joined(lines)
+
+
+def _joined(lines: list[str]) -> list[str]:
+    """Events of one kind on one line."""
+    found: dict[str, str] = {}
+    for line in lines:
+        name, marks = line[:22], line[22:]
+        known = found.get(name, "")
+        found[name] = "".join(one if one != " " else other for one, other in zip(marks, known or marks, strict=True))
+    return [name + marks.rstrip() for name, marks in found.items()]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from licensing_harness.commands.planted import check_defect
-from licensing_harness.config import Config, find_ini, read_ini, resolve
+from licensing_harness.config import Config, Value, find_ini, read_ini, resolve
 from licensing_harness.suite import scenarios
 from licensing_harness.verdict import Exit
 
@@ -27,14 +27,19 @@ _QUIET: Final = ("-qq", "--no-header", "--no-summary", "--show-capture=no", "--l
 _SETTINGS: Final = Path(__file__).parent.parent / "gate.toml"
 
 
-def configured(given: Mapping[str, Any]) -> Config:
-    """The settings of a command that was given these flags, in the current directory. Raises UsageError."""
+def configured(given: Mapping[str, Any], stated: Mapping[str, Value] | None = None) -> Config:
+    """The settings of a command that was given these flags, in the current directory.
+
+    ``stated`` are options by name from a file that the command was given; they
+    win over ``licensing-harness.toml`` and over nothing else. Raises UsageError.
+    """
     here = Path.cwd()
     return resolve(
         command_line=given,
         environ=os.environ,
         ini=read_ini(find_ini(here)),
         directories=(here,),
+        stated=stated,
         flag=lambda option: f"--{option.name}",
     )
 

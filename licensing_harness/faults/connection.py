@@ -12,10 +12,13 @@ import asyncio
 import contextlib
 import socket
 import struct
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
+from licensing_harness.clock import Clock, RealClock
 from licensing_harness.entropy import stream
+from licensing_harness.faults.calls import Calls
 from licensing_harness.faults.kinds import STAGES
+from licensing_harness.faults.messages import begins_request
 from licensing_harness.faults.toxics import MOST_HELD, Chunk, Direction, Stage, Timer, Toxic
 
 if TYPE_CHECKING:
@@ -23,16 +26,56 @@ if TYPE_CHECKING:
 
 _CHUNK: Final = 32 * 1024
 _DIAL: Final = 10.0
+_TICK: Final = 0.001
+_CLOCK: Final = RealClock()
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
-class Pipe:
-    """One direction of one connection: its stages, and the transport at their end."""
+class Alarm:
+    """A timer that is never early, as uvloop's is by up to a millisecond."""
 
-    def __init__(self, connection: Connection, direction: Direction, out: asyncio.Transport) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, when: float, stage: Stage) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._when = when
+        self._stage = stage
+        self._handle = loop.call_later(when - clock.now(), self._ring)
+
+    def _ring(self) -> None:
+        left = self._when - self._clock.now()
+        if left > 0:
+            self._handle = self._loop.call_later(max(left, _TICK), self._ring)
+        else:
+            self._stage.ring()
+
+    def cancel(self) -> None:
+        """Never ring."""
+        self._handle.cancel()
+
+
+class Sink(Protocol):
+    """Where a pipe ends: a transport, or what reads along before it."""
+
+    def write(self, data: bytes) -> None:
+        """Pass bytes on."""
+        ...
+
+    def close(self) -> None:
+        """End, once what was written is sent."""
+        ...
+
+    def is_closing(self) -> bool:
+        """Whether nothing more can be written."""
+        ...
+
+
+class Pipe:
+    """One direction of one connection: its stages, and where they end."""
+
+    def __init__(self, connection: Connection, direction: Direction, out: Sink) -> None:
         self._connection = connection
         self._loop = connection.proxy.loop
-        self._out = out
+        self.out = out
         self._held = 0
         self.direction = direction
         self.stages: list[Stage] = []
@@ -40,7 +83,11 @@ class Pipe:
 
     def feed(self, data: bytes) -> None:
         """Bytes that came from the source."""
-        now = self._loop.time()
+        if not self.stages:
+            if not self.over and not self.out.is_closing():
+                self.out.write(data)
+            return
+        now = self.now()
         for begin in range(0, len(data), _CHUNK):
             self._into(0, Chunk(data[begin : begin + _CHUNK], now))
 
@@ -51,8 +98,8 @@ class Pipe:
     def _into(self, position: int, chunk: Chunk) -> None:
         if position < len(self.stages):
             self.stages[position].data(chunk)
-        elif not self.over and not self._out.is_closing():
-            self._out.write(chunk.data)
+        elif not self.over and not self.out.is_closing():
+            self.out.write(chunk.data)
 
     def _end_into(self, position: int) -> None:
         if position < len(self.stages):
@@ -60,17 +107,17 @@ class Pipe:
         elif not self.over:
             self.over = True
             # Toxiproxy has no half-close: the end of one direction closes the destination.
-            self._out.close()
+            self.out.close()
 
     # What stages ask for (toxics.Way)
 
     def now(self) -> float:
-        """The loop's time in seconds."""
-        return self._loop.time()
+        """A time in seconds, finer than that of uvloop."""
+        return _CLOCK.now()
 
     def at(self, when: float, stage: Stage) -> Timer:
-        """Call ``stage.ring()`` at ``when``."""
-        return self._loop.call_at(when, stage.ring)
+        """Call ``stage.ring()`` at ``when``, and not sooner."""
+        return Alarm(self._loop, _CLOCK, when, stage)
 
     def onward(self, stage: Stage, chunk: Chunk) -> None:
         """Pass a chunk to what comes after ``stage``."""
@@ -175,6 +222,12 @@ class Connection:
         self._swallow = False
         self._asking = False
         self._dial: asyncio.Task[None] | None = None
+        self._over = False
+        self._calls: Calls | None = None
+        """What reads HTTP along, once somebody wants to know."""
+        self._early: list[tuple[Direction, bytes]] = []
+        """What came before both sockets were there, in order; no bytes: an end."""
+        self._fallen: dict[Toxic, tuple[float, bool]] = {}
 
     @property
     def client(self) -> _Side:
@@ -184,8 +237,17 @@ class Connection:
     def falls_on(self, toxic: Toxic) -> bool:
         """Roll whether a toxic applies to this connection."""
         self._rolls += 1
+        if toxic.toxicity >= 1:  # random() is below 1, and a stream costs more than the rest of a new connection
+            return True
         rolled = stream(self.proxy.seed, self.proxy.name, self._number, toxic.name, self._rolls).random()
         return rolled < toxic.toxicity
+
+    def falls_on_calls(self, toxic: Toxic) -> bool:
+        """Whether an extension toxic applies to this connection: rolled once for each toxicity that it has."""
+        known = self._fallen.get(toxic)
+        if known is None or known[0] != toxic.toxicity:
+            known = self._fallen[toxic] = toxic.toxicity, self.falls_on(toxic)
+        return known[1]
 
     def jitter(self, toxic: Toxic, width: int) -> int:
         """A whole number from ``-width`` up to, not including, ``width``."""
@@ -196,19 +258,19 @@ class Connection:
     def made(self, side: _Side) -> None:
         """One of the two sockets is connected; after the client, the upstream is dialled."""
         if side is self.client and side.transport is not None:
-            side.transport.pause_reading()
+            self.hold("upstream", "dial")
             self._dial = self.proxy.loop.create_task(self._connect())
 
     async def _connect(self) -> None:
         client, target = self._sides["upstream"], self._sides["downstream"]
+        late = self.proxy.loop.call_later(_DIAL, self._too_late)
         try:
-            async with asyncio.timeout(_DIAL):
-                await self.proxy.loop.create_connection(lambda: target, *self.proxy.upstream)
+            await self.proxy.loop.create_connection(lambda: target, *self.proxy.upstream)
         except OSError:
-            self.proxy.unreachable += 1
-            if client.transport is not None:
-                client.transport.close()
+            self._unreachable()
             return
+        finally:
+            late.cancel()
         if client.transport is None or target.transport is None:
             self.abort()
             return
@@ -219,12 +281,33 @@ class Connection:
         if any(toxic.type == "reset_peer" for toxic in self.proxy.toxics):
             for side in (client, target):
                 reset_on_close(side.transport)
-        for toxic in self.proxy.toxics:
+        for toxic in (each for each in self.proxy.toxics if each.type in STAGES):
             self._pipes[toxic.direction].add(toxic)
-        client.transport.resume_reading()
+        self.release("upstream", "dial")
+        early, self._early = self._early, []
+        for direction, data in early:
+            if data:
+                self.received(direction, data)
+            else:
+                self.ended(direction)
+
+    def _too_late(self) -> None:
+        """The upstream does not answer the dial."""
+        if self._dial is not None:
+            self._dial.cancel()
+        self._unreachable()
+
+    def _unreachable(self) -> None:
+        self.proxy.unreachable += 1
+        self._over = True
+        if self.client.transport is not None:
+            self.client.transport.close()
 
     def received(self, direction: Direction, data: bytes) -> None:
         """Bytes came in; an armed cut meets them here."""
+        if not self._pipes:  # a target that speaks first, or a client: uvloop reads before it can be told not to
+            self._early.append((direction, data))
+            return
         if direction == "upstream":
             if not self._asking:
                 self._asking = True
@@ -236,6 +319,8 @@ class Connection:
                 if self.proxy.armed == "answer":
                     self.proxy.armed = None
                     self._swallow = True
+                if self._calls is None and self.proxy.reads_calls and begins_request(data):
+                    self._read_calls()
         elif self._swallow and not _interim(data):
             self._swallow = False
             self.proxy.cut()
@@ -243,12 +328,39 @@ class Connection:
             return
         else:
             self._asking = False
+        if self._calls is not None and direction == "upstream":
+            self._calls.request(data)
+            return
         pipe = self._pipes.get(direction)
         if pipe is not None:
             pipe.feed(data)
 
+    def _read_calls(self) -> None:
+        """Read HTTP along from here, where a request begins: at once, or in the middle of a connection."""
+        client, pipe = self.client.transport, self._pipes.get("downstream")
+        if client is not None and pipe is not None:
+            self._calls = pipe.out = Calls(self, client)
+
+    def forward(self, data: bytes) -> None:
+        """Bytes from the client, on to the target."""
+        pipe = self._pipes.get("upstream")
+        if pipe is not None:
+            pipe.feed(data)
+
+    def answered(self) -> None:
+        """A request was answered here: what the client sends now is another one."""
+        self._asking = False
+
     def ended(self, direction: Direction) -> None:
         """The socket that feeds ``direction`` sends no more."""
+        if not self._pipes:
+            self._early.append((direction, b""))
+            return
+        if not self._over:
+            self._over = True
+            self.proxy.ended[direction] += 1
+        if self._calls is not None and direction == "upstream":
+            self._calls.request_end()
         pipe = self._pipes.get(direction)
         if pipe is not None:
             pipe.feed_end()
@@ -259,6 +371,8 @@ class Connection:
         if all(side.transport is None for side in self._sides.values()):
             for pipe in self._pipes.values():
                 pipe.stop()
+            if self._calls is not None:
+                self._calls.lost()
             self.proxy.left(self)
 
     def hold(self, direction: Direction, reason: str) -> None:
@@ -271,6 +385,8 @@ class Connection:
     def release(self, direction: Direction, reason: str) -> None:
         """Read again, unless another reason holds."""
         side = self._sides[direction]
+        if reason not in side.paused:
+            return
         side.paused.discard(reason)
         if not side.paused and side.transport is not None:
             side.transport.resume_reading()
@@ -281,6 +397,7 @@ class Connection:
 
     def abort(self, *, reset: bool = False) -> None:
         """Close both sockets at once; with ``reset`` the client sees RST."""
+        self._over = True
         if self._dial is not None:
             self._dial.cancel()
         for pipe in self._pipes.values():

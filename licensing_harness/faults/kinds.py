@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from licensing_harness.faults.call_faults import CALL_ATTRIBUTES, call_refusal
 from licensing_harness.faults.shaping import Bandwidth, LimitData, Slicer, SlowClose
 from licensing_harness.faults.toxics import Latency, Noop, ResetPeer, Stage, Timeout
 
@@ -29,11 +30,15 @@ ATTRIBUTES: Final[dict[str, tuple[str, ...]]] = {
     "slicer": ("average_size", "size_variation", "delay"),
     "slow_close": ("delay",),
     "timeout": ("timeout",),
+    **CALL_ATTRIBUTES,
 }
+"""The attributes of every type, the extensions' among them."""
 
 
 def refusal(kind: str, attributes: Mapping[str, int]) -> str | None:
-    """Why a toxic can't have these attributes, with which Toxiproxy would crash; None when it can."""
+    """Why a toxic can't have these attributes: Toxiproxy would crash, or it is ours; None when it can."""
+    if kind in CALL_ATTRIBUTES:
+        return call_refusal(kind, attributes)
     if kind == "bandwidth" and attributes["rate"] < 0:
         return f"invalid attribute: rate is {attributes['rate']}; give 0 or more"
     if kind == "slicer":

@@ -15,7 +15,8 @@ from typing import Any, Final, Self
 
 from licensing_harness.entropy import stream as chance
 from licensing_harness.errors import UsageError
-from licensing_harness.faults.plan_kinds import KINDS, MOST, RETRY_AFTER, STREAMS, Kind, Parameter, unknown, why_not
+from licensing_harness.faults.pages import RETRY_AFTER
+from licensing_harness.faults.plan_kinds import KINDS, MOST, STREAMS, Kind, Parameter, unknown, why_not
 from licensing_harness.vocabulary import FaultKind
 
 MOST_EVENTS: Final = 10_000
@@ -67,13 +68,7 @@ class PlannedFault:
         known = KINDS[self.kind]
         self._check_keys(known)
         self._check_place(known)
-        values = {name: _number(name, value, known.parameters[name]) for name, value in self.parameters.items()}
-        for name, parameter in known.parameters.items():
-            if name not in values and parameter.required:
-                raise PlanError(f"{self.kind} needs {name!r}, {_unit(parameter)}", key="kind")
-            if name not in values and parameter.default is not None:
-                values[name] = parameter.default
-        object.__setattr__(self, "parameters", values)
+        object.__setattr__(self, "parameters", numbers(self.kind, self.parameters))
         self._check_time(known)
         self._check_together()
 
@@ -178,12 +173,6 @@ class PlannedFault:
     def _check_together(self) -> None:
         """What no key can say alone."""
         given = self.parameters
-        if "first" in given and "every" in given:
-            raise PlanError("'first' and 'every' exclude each other: leave one out", key="every")
-        if "retry_after" in given and given["status"] not in RETRY_AFTER:
-            raise PlanError(f"retry_after goes with 429 and 503, not with {given['status']}", key="retry_after")
-        if self.kind == "slicer" and given["size_variation"] >= given["average_size"]:
-            raise PlanError("size_variation: give less than average_size", key="size_variation")
         if self.kind == "rolling-restart" and self.spread >= given["gap"]:
             raise PlanError("spread: give less than the gap, so that the nodes stay in order", key="spread")
         if self.kind == "flapping" and self.end is not None:
@@ -194,6 +183,31 @@ class PlannedFault:
                 raise PlanError(f"period: {period:g} makes more than {MOST_EVENTS} intervals", key="period")
             if self.spread > period * given["up"]:
                 raise PlanError("spread: give at most the time that the link is up in a period", key="spread")
+
+
+def numbers(kind: str, given: Mapping[str, Any]) -> dict[str, float]:
+    """The parameters of a kind: those given, within their limits, and the defaults of the others.
+
+    Raises PlanError that names the parameter, and the nearest one for a name that there is none of.
+    """
+    known = KINDS[kind].parameters
+    for name in given:
+        if name not in known:
+            text = unknown("parameter", name, known) if known else f"{name!r}: it takes no parameters"
+            raise PlanError(f"{text} ({kind})", key=name)
+    values = {name: _number(name, value, known[name]) for name, value in given.items()}
+    for name, parameter in known.items():
+        if name not in values and parameter.required:
+            raise PlanError(f"{kind} needs {name!r}, {_unit(parameter)}", key="kind")
+        if name not in values and parameter.default is not None:
+            values[name] = parameter.default
+    if "first" in values and "every" in values:
+        raise PlanError("'first' and 'every' exclude each other: leave one out", key="every")
+    if "retry_after" in values and values["status"] not in RETRY_AFTER:
+        raise PlanError(f"retry_after goes with 429 and 503, not with {values['status']}", key="retry_after")
+    if kind == "slicer" and values["size_variation"] >= values["average_size"]:
+        raise PlanError("size_variation: give less than average_size", key="size_variation")
+    return values
 
 
 @dataclass(frozen=True, slots=True)

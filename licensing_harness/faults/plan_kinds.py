@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from licensing_harness.errors import UsageError, way_out
+from licensing_harness.faults.pages import MOST_CORRUPTED, STATUSES
 from licensing_harness.vocabulary import FaultKind
 
 Where = Literal["link", "node", "nodes", "store"]
@@ -20,8 +21,6 @@ When = Literal["at", "during", "either"]
 
 WORLDS: Final = ("simulated", "live")
 STREAMS: Final = ("downstream", "upstream")
-RETRY_AFTER: Final = (429, 503)
-"""Statuses that may say when to come again."""
 MOST: Final = 1_000_000_000
 """The largest number that any key takes."""
 SMALLEST: Final = 0.001
@@ -173,8 +172,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     # HTTP
     "status": _call(
         FaultKind.STATUS,
-        does="A call is answered with `status` and never reaches the target; 502 comes with a gateway's HTML page.",
-        status=Parameter(unit="an HTTP status", choices=(429, 500, 502, 503), required=True),
+        does="A call is answered with `status` and never reaches the target. "
+        "502 comes with a gateway's HTML page, and 200 with the sign-in page of a captive portal.",
+        status=Parameter(unit="an HTTP status", choices=STATUSES, required=True),
         retry_after=Parameter(unit="seconds"),
     ),
     "truncate-body": _call(
@@ -185,7 +185,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "corrupt-body": _call(
         FaultKind.CORRUPT_BODY,
         does="So many `bytes` of an answer's body are changed.",
-        bytes=Parameter(unit="bytes", least=1, default=1),
+        bytes=Parameter(unit="bytes", least=1, most=MOST_CORRUPTED, default=1),
     ),
     "stale-answer": _call(
         FaultKind.STALE_ANSWER,

@@ -31,11 +31,16 @@ class TableLines:
     keys: dict[str, int] = field(default_factory=dict)
 
 
-def table_lines(source: str, name: str) -> list[TableLines]:
-    """The lines of every ``[[name]]`` table of a document that tomllib has read."""
+def table_lines(source: str, name: str, *, single: bool = False) -> list[TableLines]:
+    """The lines of every ``[[name]]`` table of a document that tomllib has read.
+
+    With ``single``, of the one ``[name]`` table, or of the top when ``name`` is
+    empty: there, a table below stands as a key on the line of its first header.
+    """
     text = source.replace("\r\n", "\n")
-    found: list[TableLines] = []
-    current: TableLines | None = None
+    current: TableLines | None = None if name else TableLines(1)
+    top = current
+    found: list[TableLines] = [current] if current is not None else []
     position = 0
     while position < len(text):
         start = position
@@ -50,10 +55,12 @@ def table_lines(source: str, name: str) -> list[TableLines]:
             doubled = text.startswith("[[", start)
             key = _KEY.match(text, _skip_blanks(text, start + 1 + doubled))
             path = _parts(key[0]) if key else []
-            if doubled and path == [name]:
+            if top is not None and path:
+                top.keys.setdefault(path[0], line)
+            if name and doubled != single and path == [name]:
                 current = TableLines(line)
                 found.append(current)
-            elif current is not None and len(path) > 1 and path[0] == name:
+            elif name and current is not None and len(path) > 1 and path[0] == name:
                 current.keys.setdefault(path[1], line)
                 current = TableLines(line)  # keys of a table below belong to that one
             else:

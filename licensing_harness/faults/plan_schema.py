@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from licensing_harness.faults.plan_kinds import KINDS, MOST, RETRY_AFTER, STREAMS, Kind, Parameter
+from licensing_harness.faults.pages import RETRY_AFTER
+from licensing_harness.faults.plan_kinds import KINDS, MOST, STREAMS, Kind, Parameter
 
 _TIMES: Final = {
     "at": "Seconds from the start of the plan at which it happens.",

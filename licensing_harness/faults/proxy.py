@@ -14,8 +14,9 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from licensing_harness.faults.bodies import BadBody, attributes, fields, read
+from licensing_harness.faults.call_faults import CALL_ATTRIBUTES
 from licensing_harness.faults.http import Answer, HttpServer
-from licensing_harness.faults.kinds import ATTRIBUTES, STAGES, refusal
+from licensing_harness.faults.kinds import ATTRIBUTES, refusal
 from licensing_harness.faults.toxics import Toxic
 from licensing_harness.faults.wire import Address, Proxy, Wire, joined, require_loopback
 
@@ -67,7 +68,7 @@ class ToxiproxyServer:
         self._wire.run(stop)
 
     def hits(self, proxy: str, toxic: str) -> int:
-        """How many chunks a toxic was applied to; 0 when there is no such toxic."""
+        """How often a toxic had an effect, or on how many calls an extension toxic; 0 when there is no such toxic."""
         return self._wire.call(
             lambda: sum(
                 each.hits
@@ -144,7 +145,12 @@ class ToxiproxyServer:
     async def _make(self, asked: dict[str, Any]) -> None:
         name, listen, upstream = asked["name"], asked.get("listen", ""), asked["upstream"]
         proxy = Proxy(
-            self._wire.loop, name=name, listen=("127.0.0.1", 0), upstream=_target(upstream), seed=self._wire.seed
+            self._wire.loop,
+            name=name,
+            listen=("127.0.0.1", 0),
+            upstream=_target(upstream),
+            seed=self._wire.seed,
+            board=self._wire.board,
         )
         self._wanted[name] = (listen, upstream)
         try:
@@ -234,8 +240,10 @@ class ToxiproxyServer:
         if stream.lower() not in {"upstream", "downstream"}:
             raise Refused(400, "stream was invalid, can be either upstream or downstream")
         name = asked.get("name") or f"{kind}_{stream}"
-        if kind not in STAGES:
+        if kind not in ATTRIBUTES:
             raise Refused(400, "invalid toxic type")
+        if kind in CALL_ATTRIBUTES and stream.lower() == "upstream":
+            raise Refused(400, f"stream was invalid: {kind} acts on whole calls; leave stream out, or give downstream")
         if any(each.name == name for each in proxy.toxics):
             raise Refused(409, "toxic already exists")
         chosen = dict.fromkeys(ATTRIBUTES[kind], 0) | attributes(value, ATTRIBUTES[kind])

@@ -16,12 +16,14 @@ from licensing_harness.clock import Clock
 from licensing_harness.errors import CleanUpIncomplete, HarnessError, NotRun, UsageError
 from licensing_harness.faults.proxy import ToxiproxyServer
 from licensing_harness.faults.toxiproxy import ToxiproxyClient, ToxiproxyRefused, ToxiproxyUnreachable
+from licensing_harness.faults.watchdog import Watchdog
 from licensing_harness.faults.wire import Address, Wire
 
 INSTALL: Final = (
     "GOBIN=$HOME/go/bin go install github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0 "
     "&& mv $HOME/go/bin/server $HOME/go/bin/toxiproxy-server"
 )
+_MAJOR: Final = "2"
 _START: Final = 10.0
 _STOP: Final = 5.0
 
@@ -39,7 +41,7 @@ class FaultServer:
         return ToxiproxyClient(*self.address)
 
     def hits(self, proxy: str, toxic: str) -> int | None:  # noqa: ARG002 - only the embedded server can tell
-        """How many chunks a toxic was applied to; None where the server does not tell."""
+        """How often a toxic had an effect; None where the server does not tell."""
         return None
 
     def close(self) -> None:
@@ -79,6 +81,7 @@ class _Binary(FaultServer):
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        self._watchdog = Watchdog(self._process.pid)
         try:
             self._wait_ready(clock, path)
         except BaseException:
@@ -116,6 +119,7 @@ class _Binary(FaultServer):
             message = f"toxiproxy-server (process {self._process.pid}) could not be ended"
             raise CleanUpIncomplete(message) from error
         finally:
+            self._watchdog.dismiss()
             self._log.close()
 
 
@@ -169,7 +173,14 @@ def find_server(option: str, wire: Wire, clock: Clock) -> FaultServer:
         raise UsageError(message)
     server = FaultServer((host, port or 8474))
     with server.client() as client:
-        client.version()
+        version = client.version()
+    major = version.partition(".")[0]
+    if major.isdecimal() and major != _MAJOR:  # one that was built from source calls itself "git"
+        message = (
+            f"--licensing-faults {option}: Toxiproxy there is version {version}, and this speaks to {_MAJOR}.x; "
+            f"start another one ({INSTALL}), or use --licensing-faults embedded"
+        )
+        raise UsageError(message)
     return server
 
 

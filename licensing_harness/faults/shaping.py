@@ -130,11 +130,15 @@ class Bandwidth(_Piecemeal):
 class Slicer(_Piecemeal):
     """Halves a chunk until its pieces are about ``average_size``, and waits ``delay`` µs after each."""
 
+    falls_on_chunks = False
+
     def _pieces(self, chunk: Chunk) -> Iterator[float]:
         average = self.toxic.attributes.get("average_size", 0)
         variation = self.toxic.attributes.get("size_variation", 0)
         delay = self.toxic.attributes.get("delay", 0) / 1_000_000
         for size in halved(len(chunk.data), average, variation, lambda: self._way.jitter(self, variation)):
+            if self._passed == 0 and (delay > 0 or size < len(chunk.data)):
+                self.met()
             self._pass(size)
             yield delay
 
@@ -157,6 +161,8 @@ def halved(size: int, average: int, variation: int, jitter: Callable[[], int]) -
 class LimitData(Stage):
     """Passes exactly ``bytes`` bytes of a connection, then shuts the direction."""
 
+    falls_on_chunks = False
+
     def __init__(self, toxic: Toxic, way: Way, *, active: bool) -> None:
         super().__init__(toxic, way, active=active)
         self._passed = 0
@@ -168,11 +174,14 @@ class LimitData(Stage):
             self._passed += len(data)
             self._way.onward(self, Chunk(data, chunk.time))
         if len(data) == left:
+            self.met()
             self.shut()
 
 
 class SlowClose(Stage):
     """Delays the end of the stream, and nothing else, by ``delay`` milliseconds."""
+
+    falls_on_chunks = False
 
     def __init__(self, toxic: Toxic, way: Way, *, active: bool) -> None:
         super().__init__(toxic, way, active=active)
@@ -186,6 +195,8 @@ class SlowClose(Stage):
         """Begin to wait; a second end changes nothing."""
         if not self._ending:
             self._ending = True
+            if self.active and not self.ended and self.toxic.attributes.get("delay", 0) > 0:
+                self.met()
             self.start()
 
     def start(self) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol
+from typing import ClassVar, Final, Literal, Protocol
 
 Direction = Literal["upstream", "downstream"]
 
@@ -21,7 +21,7 @@ MOST_HELD: Final = 1024
 
 @dataclass(slots=True)
 class Chunk:
-    """Bytes and the time, on the wire's loop, at which the next stage may count them as arrived."""
+    """Bytes and the time, on the way's clock, at which the next stage may count them as arrived."""
 
     data: bytes
     time: float
@@ -38,7 +38,7 @@ class Toxic:
     toxicity: float = 1.0
     attributes: dict[str, int] = field(default_factory=dict)
     hits: int = 0
-    """How many chunks it was applied to."""
+    """How often it had an effect: on a chunk, or for some types on a whole connection."""
 
     @property
     def direction(self) -> Direction:
@@ -58,7 +58,7 @@ class Way(Protocol):
     """What a stage needs of the direction that it is part of."""
 
     def now(self) -> float:
-        """The loop's time in seconds."""
+        """The time in seconds."""
         ...
 
     def at(self, when: float, stage: Stage) -> Timer:
@@ -85,6 +85,9 @@ class Way(Protocol):
 class Stage(ABC):
     """One toxic in one direction of one connection; passive when its toxicity did not fall on it."""
 
+    falls_on_chunks: ClassVar[bool] = True
+    """Every chunk feels it. Where that is not so, the stage says by ``met`` when it had an effect."""
+
     def __init__(self, toxic: Toxic, way: Way, *, active: bool) -> None:
         self.toxic = toxic
         self.active = active
@@ -97,10 +100,15 @@ class Stage(ABC):
         if self.ended:
             return
         if self.active:
-            self.toxic.hits += 1
+            if self.falls_on_chunks:
+                self.met()
             self._apply(chunk)
         else:
             self._way.onward(self, chunk)
+
+    def met(self) -> None:
+        """The toxic had an effect."""
+        self.toxic.hits += 1
 
     def end(self) -> None:
         """Take the end of the stream from the stage before."""
@@ -133,12 +141,16 @@ class Stage(ABC):
 class Noop(Stage):
     """Passes everything on."""
 
+    falls_on_chunks = False
+
     def _apply(self, chunk: Chunk) -> None:
         self._way.onward(self, chunk)
 
 
 class Latency(Stage):
     """Delays every chunk by ``latency`` plus or minus ``jitter`` since it arrived; order is kept."""
+
+    falls_on_chunks = False
 
     def __init__(self, toxic: Toxic, way: Way, *, active: bool) -> None:
         super().__init__(toxic, way, active=active)
@@ -156,7 +168,12 @@ class Latency(Stage):
     def _apply(self, chunk: Chunk) -> None:
         jitter = self.toxic.attributes.get("jitter", 0)
         delay = self.toxic.attributes.get("latency", 0) + (self._way.jitter(self, jitter) if jitter > 0 else 0)
+        if delay > 0:
+            self.met()
         self._last = chunk.time = max(chunk.time + delay / 1000, self._last)
+        if delay <= 0 and not self._queue:  # its time has come, and nothing is before it
+            self._way.onward(self, chunk)
+            return
         self._queue.append(chunk)
         self._way.held(1)
         if len(self._queue) == 1:

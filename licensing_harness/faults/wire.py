@@ -20,8 +20,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Literal, Self, TypeVar
 
 from licensing_harness.errors import CleanUpIncomplete, HarnessError
+from licensing_harness.faults.call_faults import CALL_ATTRIBUTES, Answers, Board, CallFault, Copy
 from licensing_harness.faults.connection import Connection, Pipe
-from licensing_harness.faults.toxics import Toxic
+from licensing_harness.faults.toxics import Direction, Toxic
 
 Cut = Literal["request", "answer"]
 Address = tuple[str, int]
@@ -32,7 +33,15 @@ class Proxy:
     """A loopback port that forwards to ``upstream`` through its toxics. Belongs to a wire's loop."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, *, name: str, listen: Address, upstream: Address, seed: int
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        name: str,
+        listen: Address,
+        upstream: Address,
+        seed: int,
+        board: Board | None = None,
+        watches: bool = False,
     ) -> None:
         self.loop = loop
         self.name = name
@@ -40,11 +49,20 @@ class Proxy:
         self.upstream = upstream
         self.seed = seed
         self.toxics: list[Toxic] = []
+        self.call_faults: list[CallFault] = []
+        """Extension toxics, in the order in which they were added."""
+        self.board = board or Board()
+        self.answers = Answers()
+        self.watches = watches
+        """Whether it remembers answers before a fault asks for them."""
+        self._copies: set[asyncio.Task[None]] = set()
         self.connections: set[Connection] = set()
         self.requests = 0
         """Requests that clients began to send: bytes from a client that follow none or an answer."""
         self.unreachable = 0
         """Connections of clients for which the upstream could not be reached."""
+        self.ended: dict[Direction, int] = {"upstream": 0, "downstream": 0}
+        """Connections that were ended by the client (``upstream``) or by the other end (``downstream``)."""
         self.armed: Cut | None = None
         self.met = 0
         """How often an armed cut met traffic."""
@@ -71,6 +89,8 @@ class Proxy:
             self._server.close()
             self._server = None
         self.drop()
+        for copy in self._copies:
+            copy.cancel()
         await self._empty.wait()
 
     def drop(self) -> None:
@@ -96,6 +116,9 @@ class Proxy:
     def add(self, toxic: Toxic) -> None:
         """Put a toxic at the end of its direction's chain, on open connections too."""
         self.toxics.append(toxic)
+        if toxic.type in CALL_ATTRIBUTES:
+            self.add_call_fault(CallFault(toxic))
+            return
         for pipe in self._pipes(toxic):
             pipe.add(toxic)
 
@@ -107,12 +130,43 @@ class Proxy:
     def remove(self, toxic: Toxic) -> None:
         """Take a toxic out of the chain, on open connections too."""
         self.toxics.remove(toxic)
+        for fault in [each for each in self.call_faults if each.toxic is toxic]:
+            self.remove_call_fault(fault)
         for pipe in self._pipes(toxic):
             pipe.remove(toxic)
 
     def _pipes(self, toxic: Toxic) -> list[Pipe]:
         pipes = (connection.pipe(toxic.direction) for connection in tuple(self.connections))
         return [pipe for pipe in pipes if pipe is not None]
+
+    # Calls
+
+    @property
+    def reads_calls(self) -> bool:
+        """Whether somebody wants to know where a call begins and ends."""
+        return self.watches or bool(self.call_faults)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether answers are kept."""
+        return self.watches or any(each.kind == "http_stale_answer" for each in self.call_faults)
+
+    def add_call_fault(self, fault: CallFault) -> None:
+        """From its next call on, every connection meets this fault."""
+        self.call_faults.append(fault)
+
+    def remove_call_fault(self, fault: CallFault) -> None:
+        """No call meets it any more; what it holds back goes on, and what it would send later is not sent."""
+        self.call_faults.remove(fault)
+        self.board.end(fault)
+        fault.end()
+        if not self.remembers:
+            self.answers = Answers()
+
+    def send_copy(self, copy: Copy) -> None:
+        """A second delivery is under way; it ends with the proxy."""
+        self._copies.add(copy.task)
+        copy.task.add_done_callback(self._copies.discard)
 
     # Cuts
 
@@ -140,9 +194,11 @@ class Wire:
 
     def __init__(self, *, seed: int = 0, patience: float = 30.0) -> None:
         self.seed = seed
+        self.board = Board()
+        """Of the calls through all proxies of this wire."""
         self.proxies: list[Proxy] = []
         self._patience = patience
-        self._loop = asyncio.new_event_loop()
+        self._loop = new_loop()
         self._thread = threading.Thread(target=self._live, name="licensing-wire", daemon=True)
         self._thread.start()
 
@@ -182,16 +238,26 @@ class Wire:
 
         return self.run(work)
 
-    async def add(self, *, name: str, upstream: Address, listen: Address = ("127.0.0.1", 0)) -> Proxy:
+    async def add(
+        self, *, name: str, upstream: Address, listen: Address = ("127.0.0.1", 0), watches: bool = False
+    ) -> Proxy:
         """A started proxy, on the loop. Raises OSError when the port can't be had."""
-        proxy = Proxy(self._loop, name=name, listen=listen, upstream=upstream, seed=self.seed)
+        proxy = Proxy(
+            self._loop,
+            name=name,
+            listen=listen,
+            upstream=upstream,
+            seed=self.seed,
+            board=self.board,
+            watches=watches,
+        )
         await proxy.start()
         self.proxies.append(proxy)
         return proxy
 
-    def open(self, *, name: str, upstream: Address) -> Proxy:
+    def open(self, *, name: str, upstream: Address, watches: bool = False) -> Proxy:
         """A started proxy on a free port, from any thread."""
-        return self.run(lambda: self.add(name=name, upstream=upstream))
+        return self.run(lambda: self.add(name=name, upstream=upstream, watches=watches))
 
     def close(self) -> None:
         """Stop every proxy and the thread; harmless when repeated.
@@ -214,6 +280,15 @@ class Wire:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's, where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 def require_loopback(host: str) -> None:

@@ -131,8 +131,9 @@ class RunDirectory:
         result: RunResult,
         header: Header,
         cases: Mapping[str, StoryHistory],
+        drill: StoryHistory | None = None,
     ) -> RunResult:
-        """Write every report but the history; returns the masked result they show."""
+        """Write every report but the history; returns the masked result they show. ``drill`` is a drill's story."""
         shown = masked(result, self._masker)
         self._put("result.json", encode_result(shown))
         self._put("junit.xml", junit(shown))
@@ -144,7 +145,8 @@ class RunDirectory:
         stories = {
             each.case: masked_story(cases[each.case], self._masker) for each in result.findings if each.case in cases
         }
-        self._put("report.html", report_html(shown, stories))
+        told = None if drill is None else masked_story(drill, self._masker)
+        self._put("report.html", report_html(shown, stories, told))
         return shown
 
     def point_latest(self) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from licensing_harness.history import StoryHistory
+from licensing_harness.report.drillchart import drill_chart
+from licensing_harness.report.matrix import matrix_table
 from licensing_harness.report.text import (
     SHOWN,
     about,
@@ -96,15 +98,19 @@ class _Family:
     left: int
 
 
-def report_html(result: RunResult, cases: Mapping[str, StoryHistory]) -> str:
-    """The run as one HTML page. ``result`` and ``cases``, the stories of its findings, must be masked already."""
+def report_html(result: RunResult, cases: Mapping[str, StoryHistory], drill: StoryHistory | None = None) -> str:
+    """The run as one HTML page.
+
+    ``result``, ``cases``, the stories of its findings, and ``drill``, the story of a drill, must be masked already.
+    """
     environment = _environment()
     page = environment.get_template("page.html.jinja")
     script = environment.get_template("page.js").render()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     text = ""
     for caps in _CAPS:
-        text = page.render(**_told(result, cases, caps), script=script, digest=digest)
+        chart = None if drill is None else drill_chart(drill, result.drill.get("recovered", {}))
+        text = page.render(**_told(result, cases, caps), chart=chart, script=script, digest=digest)
         if len(text.encode()) <= LIMIT:
             break
     return text
@@ -158,9 +164,9 @@ def _told(result: RunResult, cases: Mapping[str, StoryHistory], caps: _Caps) -> 
         "promises": result.promises[: caps.rows],
         "families": _families(result.scenarios, caps),
         "thresholds": [_threshold(each) for each in result.thresholds[: caps.rows]],
-        "faults": [
-            (kind, count.get("set", 0), count.get("met", 0)) for kind, count in list(result.faults.items())[: caps.rows]
-        ],
+        "matrix": matrix_table(result.matrix, result.promises),
+        "drill": result.drill,
+        "expected": [_threshold(each) for each in result.thresholds[: caps.rows]] if result.drill else [],
         "worlds": list(result.worlds.items())[: caps.rows],
         "errors": result.errors[: caps.rows],
         "notes": result.notes[: caps.rows],

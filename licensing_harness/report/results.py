@@ -7,9 +7,7 @@ from pathlib import Path
 import msgspec
 
 from licensing_harness.errors import UsageError
-from licensing_harness.verdict import RunResult
-
-RESULT_SCHEMA = 1
+from licensing_harness.verdict import RESULT_SCHEMA, RunResult
 
 
 class _Version(msgspec.Struct):

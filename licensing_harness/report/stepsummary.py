@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from typing import Final
 
+from licensing_harness.report.matrix import matrix_table
 from licensing_harness.report.text import finding_text, grouped, meaning, promise_reasons, ranges, scenario_reasons
 from licensing_harness.verdict import RunResult, Verdict
 
@@ -58,9 +59,29 @@ def step_summary(result: RunResult) -> str:
     for scenario in result.scenarios:
         numbers = f"{scenario.stories} | {scenario.operations} | {scenario.overlaps}"
         lines.append(f"| {_plain(scenario.id)} | {scenario.world} | {scenario.verdict.value} | {numbers} |")
+    lines += ["", *_matrix(result)]
     for each in result.notes:
         lines += ["", f"Note: {_plain(each)}"]
     return _limited("\n".join(lines) + "\n")
+
+
+def _matrix(result: RunResult) -> list[str]:
+    """Which promises were tried under which fault, in short: all of it is in result.json."""
+    found = matrix_table(result.matrix, result.promises)
+    if not found.rows:
+        return []
+    lines = ["### Faults and promises", ""]
+    lines += [
+        "| fault | met / set | broken | tried and kept | undecided | not tried |",
+        "| --- | ---: | --- | --- | --- | --- |",
+    ]
+    for row in found.rows:
+        ids: dict[str, list[str]] = {}
+        for promise, cell in zip(found.promises, row.cells, strict=True):
+            ids.setdefault(cell.style, []).append(promise)
+        told = [ranges(ids.get(style, [])) for style in ("broken", "held", "undecided", "not-run")]
+        lines.append(f"| {row.fault} | {row.met} / {row.set} | {' | '.join(told)} |")
+    return [*lines, "", *(f"- {_plain(what)}: {_plain(why)}" for what, why in found.reasons)]
 
 
 def _plain(text: str) -> str:

@@ -184,6 +184,13 @@ class ControlAdapter:
         """Kill the target and start it again, keeping its data; return when it answers."""
         raise NotImplementedError
 
+    def set_clock(self, offset: float) -> None:
+        """Put the target's clock ``offset`` seconds before the right time, behind it when negative; 0 sets it right.
+
+        Return when the target goes by it. A restart keeps the offset.
+        """
+        raise NotImplementedError
+
     def sign(self, header: Mapping[str, Any] | bytes, claims: Mapping[str, Any] | bytes) -> str:
         """A compact JWS over these, by the target's own current key (RFC 7515); bytes are signed as they are."""
         raise NotImplementedError

@@ -51,14 +51,9 @@ def check_target(url: str, *, allow: Iterable[str] = (), resolve: Resolve | None
     """
     parts = _parts(url)
     host, port = str(parts.hostname), parts.port or _PORTS[parts.scheme]
-    allowed = any(fnmatch.fnmatchcase(host, glob.lower()) for glob in allow)
-    try:
-        addresses = (resolve or _resolve)(host, port)
-    except OSError as error:
-        message = f"{host} can't be resolved ({error.strerror or error}): check the target's URL"
-        raise TargetNotReady(message) from error
+    addresses = _addresses(host, port, resolve or _resolve)
     outside = [address for address in addresses if not is_loopback(address)]
-    if outside and not allowed:
+    if outside and not _named(host, allow):
         shown = host if host in outside else f"{host} ({', '.join(outside)})"
         message = (
             f"{shown} is not a loopback host, and the harness makes and revokes licences on its target. "
@@ -75,6 +70,23 @@ def check_target(url: str, *, allow: Iterable[str] = (), resolve: Resolve | None
         path=path,
         address=bare.address,
     )
+
+
+def allowed_host(host: str, port: int, allow: Iterable[str]) -> bool:
+    """Whether the harness may work on this host: a loopback one, or one that it was allowed. Raises TargetNotReady."""
+    return _named(host, allow) or all(is_loopback(each) for each in _addresses(host, port, _resolve))
+
+
+def _named(host: str, allow: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(host, glob.lower()) for glob in allow)
+
+
+def _addresses(host: str, port: int, resolve: Resolve) -> list[str]:
+    try:
+        return resolve(host, port)
+    except OSError as error:
+        message = f"{host} can't be resolved ({error.strerror or error}): check the target's URL"
+        raise TargetNotReady(message) from error
 
 
 def is_loopback(address: str) -> bool:

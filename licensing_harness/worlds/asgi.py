@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import json as jsonlib
-import random  # noqa: TID251 - the type only
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Final
 
 import msgspec
 
+from licensing_harness.entropy import Draws
 from licensing_harness.errors import TargetNotReady
-from licensing_harness.worlds.loop import NodeLoop, PowerOff
+from licensing_harness.worlds.loop import NodeLoop, PowerOff, Timer
 
 AsgiApp = Callable[[dict[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
 
@@ -87,7 +89,7 @@ class Lane:
 
     name: str
     node: NodeLoop
-    chance: random.Random
+    chance: Draws
     port: int
     cut: ArmedCut | None = None
     busy: bool = False
@@ -95,6 +97,10 @@ class Lane:
     """Of the present call: its record number (0: none), then what it is about."""
     serves: bool = False
     """Whether it is a node of the target, which speaks to other nodes."""
+    waits: deque[Exchange] = field(default_factory=deque)
+    """Its requests, oldest first, until their answer came or their time was over."""
+    timer: Timer | None = None
+    """Set to when the oldest of them is too old."""
 
 
 @dataclass(slots=True, eq=False)
@@ -111,7 +117,8 @@ class Exchange:
     """The node that it is for."""
     call: tuple[Any, ...]
     """The client's call that it belongs to, as in its lane."""
-    timer: asyncio.TimerHandle | None = None
+    patience: float = inf
+    """Until when the client waits."""
     gone: asyncio.Future[None] | None = None
     """The server's side of "the client hung up, or has its answer"."""
     over: bool = False
@@ -123,16 +130,24 @@ class Exchange:
     def arrive(self, response: SimResponse) -> None:
         """The answer reached the client."""
         if not self.answer.done():
-            if self.timer is not None:
-                self.timer.cancel()
+            self._settled()
             self.answer.set_result(response)
 
     def lose(self, error: Exception) -> None:
         """The client learns that no answer will come."""
         if not self.answer.done():
-            if self.timer is not None:
-                self.timer.cancel()
+            self._settled()
             self.answer.set_exception(error)
+
+    def _settled(self) -> None:
+        lane = self.lane
+        waits = lane.waits
+        if waits and waits[0] is self:
+            waits.popleft()
+        elif self in waits:
+            waits.remove(self)
+        if not waits and lane.timer is not None:
+            lane.timer.idle = True
 
 
 class Server:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from licensing_harness.entropy import stream
+from licensing_harness.entropy import draws, stream
 from licensing_harness.target import signing
 from licensing_harness.worlds.asgi import Lane, Server
 from licensing_harness.worlds.factory import SimulatedTarget
@@ -53,7 +53,7 @@ def start(
     alone = len(nodes) == 1
     chance = stream(seed, "entropy", *(() if alone else (machine.name,)), machine.disk.epoch)
     node = NodeLoop(machine.clock.timeline, "target" if alone else machine.name)
-    lane = Lane(machine.name, node, chance, _PORT + nodes.index(machine.name), serves=True)
+    lane = Lane(machine.name, node, draws(seed, machine.name), _PORT + nodes.index(machine.name), serves=True)
     offered = {
         "node": machine.name,
         "peers": {name: url_of(name) for name in nodes if name != machine.name},
@@ -61,7 +61,7 @@ def start(
     }
     try:
         with node.running():
-            app = target.build(machine.clock, chance.randbytes, keys, machine.disk.mount(), offered)
+            app = target.build(machine.clock.read, chance.randbytes, keys, machine.disk.mount(), offered)
         server = Server(node, app)
         server.start(run)
     except BaseException:

@@ -53,7 +53,7 @@ class Broken(Protocol):
         ...
 
     def mend(self) -> int:
-        """End it, and see that it is gone; returns how often traffic met it.
+        """End it, and see that it is gone; returns how often traffic met it. Harmless when it was interrupted before.
 
         Raises HarnessError when it was gone before, CleanUpIncomplete when it can't be removed.
         """

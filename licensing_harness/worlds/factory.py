@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -97,7 +98,7 @@ class SimulatedTarget:
                 "Give a factory(clock, entropy, keys, store), or run it in the live world by its URL."
             )
             raise NotRun(message)
-        signature = inspect.signature(factory)
+        signature = _signature(factory)
         wanted = {name: value for name, value in (offered or {}).items() if name in signature.parameters}
         try:
             signature.bind(*given, **{**wanted, **options})
@@ -117,10 +118,23 @@ class SimulatedTarget:
         return app  # type: ignore[no-any-return]
 
 
+def _signature(factory: Callable[..., Any]) -> inspect.Signature:
+    """As inspect's, worked out once: a target is built at every start."""
+    kept: Callable[[Any], inspect.Signature] = _kept_signature if _hashable(factory) else inspect.signature
+    return kept(factory)
+
+
+_kept_signature: Final = lru_cache(maxsize=32)(inspect.signature)
+
+
+def _hashable(what: object) -> bool:
+    return isinstance(what, Hashable)
+
+
 def _is_plain_app(factory: Callable[..., Any]) -> bool:
     """Whether this takes (scope, receive, send)."""
     call = factory if inspect.isfunction(factory) or inspect.isclass(factory) else type(factory).__call__
-    names = [name for name in inspect.signature(call).parameters if name != "self"]
+    names = [name for name in _signature(call).parameters if name != "self"]
     return names[:3] == ["scope", "receive", "send"]
 
 

@@ -9,11 +9,11 @@ call is made: a run that is killed still reports.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import httpx2
 
@@ -24,8 +24,11 @@ from licensing_harness.target.adapter import ControlAdapter, Target, check_adapt
 from licensing_harness.target.guard import Endpoint, check_target
 from licensing_harness.target.recorder import LicenceState
 from licensing_harness.vocabulary import ADDED, Cap, Contract
+from licensing_harness.worlds.breaking import Wanted
 from licensing_harness.worlds.clean_up import CleanUp
 from licensing_harness.worlds.lane import Lane, blame, verification
+from licensing_harness.worlds.live_postgresql import Database, check_store
+from licensing_harness.worlds.live_stores import StoreBroken, TargetStore
 from licensing_harness.worlds.live_story import LiveStory
 from licensing_harness.worlds.process import ReferenceProcess, TargetProcess
 from licensing_harness.worlds.route import Link, Route
@@ -51,7 +54,8 @@ class Client:
 class LiveWorld:
     """Drives ``target``: a base URL, or a process that this world starts and stops.
 
-    ``faults`` is the ``--licensing-faults`` option; ``allow_hosts`` are globs of
+    ``faults`` is the ``--licensing-faults`` option, and ``store`` the PostgreSQL
+    URL of ``--licensing-store`` for a target that is not ours; ``allow_hosts`` are globs of
     hosts beside loopback; ``advance_budget`` and ``patience`` are seconds.
     Raises UsageError, GuardRefused and TargetNotReady before anything is sent.
     """
@@ -64,6 +68,7 @@ class LiveWorld:
         setting: Setting,
         *,
         control: ControlAdapter | None = None,
+        store: str | None = None,
         faults: str = "embedded",
         allow_hosts: tuple[str, ...] = (),
         advance_budget: float = 4.0,
@@ -75,6 +80,8 @@ class LiveWorld:
         self.clock = clock or RealClock()
         self.advance_budget = advance_budget
         self.audit_head = 0
+        self.clock_offset = 0.0
+        """Seconds by which the target's clock is wrong: the sum of what stories did to it."""
         self.notes: list[str] = []
         """What a reader of the report must know: licences that stay on the target, for one."""
         self._process = target if isinstance(target, TargetProcess) else None
@@ -90,6 +97,7 @@ class LiveWorld:
                 self._process.start()
             url = target if isinstance(target, str) else target.url
             self.endpoint: Endpoint = check_target(url, allow=allow_hosts)
+            self._store = None if store is None else Database(check_store(store, allow_hosts))
             self.wait_ready()
             self.route = Route(
                 self.endpoint,
@@ -122,7 +130,14 @@ class LiveWorld:
         told = {} if self._process is None else self._process.secrets
         return {**self.setting.secrets, **told}
 
-    def story(self, *, scenario: str, tries: tuple[str, ...] = (), seed: str = "") -> LiveStory:
+    def story(
+        self,
+        *,
+        scenario: str,
+        tries: tuple[str, ...] = (),
+        seed: str = "",
+        drill: Mapping[str, Any] | None = None,
+    ) -> LiveStory:
         """A new story on the same target."""
         number = next(self._numbers)
         history = StoryHistory(
@@ -131,6 +146,7 @@ class LiveWorld:
             scenario=scenario,
             tries=tries,
             seed=seed or f"{self.setting.seed}/{scenario}/{number}",
+            drill=dict(drill or {}),
         )
         return LiveStory(self, history)
 
@@ -199,6 +215,29 @@ class LiveWorld:
         """Seconds that one call of the adapter may take."""
         return self.setting.timeout * _CALL
 
+    def break_store(self, story: LiveStory, wanted: Wanted) -> StoreBroken:
+        """Break the target's store. Raises NotRun, HarnessError."""
+        own = self._process
+        store: TargetStore | None = own.store if isinstance(own, ReferenceProcess) else self._store
+        return StoreBroken(story, wanted, store, own)
+
+    @property
+    def under_way(self) -> int:
+        """How many clients have a call under way."""
+        return sum(not client.lane.idle for client in self.clients)
+
+    @property
+    def one_process(self) -> bool:
+        """Whether the target is known to be one process, with one clock."""
+        return isinstance(self._process, ReferenceProcess)
+
+    def own_process(self, otherwise: str) -> TargetProcess:
+        """The process that this world started. Raises NotRun, with what can't be done otherwise."""
+        if self._process is None:
+            message = f"needs a target that the harness started: {otherwise}"
+            raise NotRun(message)
+        return self._process
+
     def require_restart(self) -> None:
         """Raise NotRun unless the harness can kill the target and start it again."""
         if self._process is None and not self._overrides("restart"):
@@ -215,22 +254,56 @@ class LiveWorld:
             self._process.kill()
         return self._process is not None
 
+    def stop(self) -> bool | None:
+        """Ask the target to end (SIGTERM) if it is ours to start.
+
+        Returns whether it did so in time and was not killed; None when it is
+        not ours. Raises NotRun unless ``restart`` can bring it back.
+        """
+        self.require_restart()
+        return None if self._process is None else self._process.stop()
+
     def restart(self) -> None:
-        """Bring back the target that was killed, or have its control kill and start it; returns when it answers.
+        """Bring back the target that ended, or have its control kill and start it; returns when it answers.
 
         Raises HarnessError when it does not come back.
         """
         if self._process is not None:
             self._process.start()
         elif self._control is not None:
-            try:
-                self._control.restart()
-            except HarnessError:
-                raise
-            except Exception as error:
-                message = f"the control adapter failed in restart(): {blame(error)}"
-                raise HarnessError(message) from error
+            self._controlled("restart", self._control.restart)
         self.wait_ready()
+        if self.clock_offset and isinstance(self._process, ReferenceProcess):
+            self.set_clock(self.clock_offset)  # a new process begins with the right time
+
+    def set_clock(self, offset: float) -> None:
+        """Put the target's clock so many seconds off the right time.
+
+        Raises NotRun where nobody can, HarnessError when it was not done.
+        """
+        if isinstance(self._process, ReferenceProcess):
+            shown = self._process.set_clock(offset)
+            if shown != offset:
+                message = f"the server's clock was to be {offset:g} s off, and it says {shown:g}"
+                raise HarnessError(message)
+        elif self._control is not None and self._overrides("set_clock"):
+            self._controlled("set_clock", partial(self._control.set_clock, offset))
+        else:
+            message = (
+                "needs a clock that can be set: that of a reference server which the harness started, or of a target "
+                "whose control adapter has set_clock() (--licensing-control)"
+            )
+            raise NotRun(message)
+        self.clock_offset = offset
+
+    def _controlled(self, name: str, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except HarnessError:
+            raise
+        except Exception as error:
+            message = f"the control adapter failed in {name}(): {blame(error)}"
+            raise HarnessError(message) from error
 
     def signer(self) -> Sign | None:
         """The target's own key as a function, where the harness has it."""

@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from licensing_harness.errors import HarnessError, NotRun, UsageError
+from licensing_harness.errors import HarnessError, NotRun
 from licensing_harness.faults.outage import Outage, fault_kind
+from licensing_harness.faults.plan_file import Places
 from licensing_harness.history import Begun, Fault, Operation, StoryHistory
 from licensing_harness.target.adapter import Adapter
 from licensing_harness.target.recorder import LicenceState, completed, failed, invoke
-from licensing_harness.vocabulary import FaultKind
+from licensing_harness.vocabulary import MUTATIONS, FaultKind
 from licensing_harness.worlds.breaking import Broken, Wanted
 from licensing_harness.worlds.lane import Lane
-from licensing_harness.worlds.live_faults import WireBroken, break_live
+from licensing_harness.worlds.live_faults import PLACES, WireBroken, break_live
 from licensing_harness.worlds.story import Cut, Sign, Story, cut_kind
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ class LiveStory(Story):
         self._start_together: threading.Barrier | None = None
         self._joined = 0
         self._trouble: HarnessError | None = None
+        self.begun = 0
+        """Calls that were begun, those under way and those that are over."""
+        self._changing: dict[str, Begun] = {}
+        """Calls under way that change the target's state, by client."""
         self._writer.flush()
 
     @property
@@ -58,6 +63,18 @@ class LiveStory(Story):
     def idle(self, client: str) -> bool:
         """Whether the client has no call under way: ``start`` would not wait."""
         return self._live.client(client).lane.idle
+
+    @property
+    def over(self) -> int:
+        """How many calls are over."""
+        with self._lock:
+            return len(self.history.operations)
+
+    def unacknowledged(self, after: int) -> int:
+        """How many changes, of the calls that ended after the first so many, got no answer; or wait for one now."""
+        with self._lock:
+            late = self.history.operations[after:]
+            return len(self._changing) + sum(each.unknown and each.verb in MUTATIONS for each in late)
 
     # Calls ------------------------------------------------------------------------------------
 
@@ -74,12 +91,16 @@ class LiveStory(Story):
 
     def _send(self, begun: Begun, licence: LicenceState | None, asked: Mapping[str, Any]) -> None:
         self._live.spend()
+        self.begun += 1
         client = self._live.client(begun.client)
         together = self._start_together
         self._joined += 1
         with self._lock:
             self._writer.write(begun)
         self._writer.flush()
+        if begun.verb in MUTATIONS:
+            with self._lock:
+                self._changing[begun.client] = begun
         if begun.verb == "issue" and licence is not None and licence not in self._issued:
             self._issued.append(licence)
         client.lane.submit(lambda lane: self._speak(lane, begun, licence, asked, together))
@@ -116,6 +137,7 @@ class LiveStory(Story):
     def _ended(self, operation: Operation) -> None:
         with self._lock:
             self._cut_over(operation.client)
+            self._changing.pop(operation.client, None)
             self._finished(operation)
         self._writer.flush()
 
@@ -173,27 +195,26 @@ class LiveStory(Story):
             )
         )
 
+    def _places(self) -> Places:
+        return Places(links=PLACES["link"], nodes=PLACES["node"], stores=PLACES["store"])
+
     def _break(self, wanted: Wanted) -> Broken:
         return break_live(self._live, self, wanted)
 
     @contextmanager
-    def outage(
-        self, kind: FaultKind | str, stream: str = "downstream", *, toxicity: float = 1.0, **attributes: int
-    ) -> Iterator[Outage]:
+    def outage(self, kind: FaultKind | str, stream: str = "", **parameters: float) -> Iterator[Outage]:
         """A fault on every client's wire while the context is open: through Toxiproxy, verified, recorded.
 
-        Kinds: ``latency`` (latency, jitter), ``timeout`` (timeout), ``reset-peer``
-        (timeout) in milliseconds, and ``proxy-down``. Raises NotRun where there
-        is no wire to break, UsageError for a fault that is none, HarnessError
-        when it could not be set, CleanUpIncomplete when it could not be removed.
+        Kinds and parameters are those of a fault plan, as
+        :data:`~licensing_harness.faults.outage.OUTAGES` has them. Raises NotRun
+        where there is no wire to break, UsageError for a fault that is none,
+        HarnessError when it could not be set, CleanUpIncomplete when it could
+        not be removed.
         """
-        kind = fault_kind(kind)
-        on = self.fault(kind, stream=stream, parameters={"toxicity": toxicity, **attributes})
+        on = self.fault(fault_kind(kind), stream=stream, parameters=parameters)
+        broken = on.broken
+        assert isinstance(broken, WireBroken)  # noqa: S101 - what every kind of outage is
         try:
-            broken = on.broken
-            if not isinstance(broken, WireBroken):
-                message = f"outage: {kind} is no fault of the wire"
-                raise UsageError(message)
             yield broken.outage
         finally:
             self.mend(on)
@@ -206,6 +227,9 @@ class LiveStory(Story):
                 "the simulated world does it at once, and so does a target with a shorter lease or term"
             )
             raise NotRun(message)
+        self._let_pass(seconds)
+
+    def _let_pass(self, seconds: float) -> None:
         self._live.clock.sleep(seconds)
         self.mend_due()
         self._raise()

@@ -15,7 +15,7 @@ from asyncio.events import _get_running_loop, _set_running_loop  # for event loo
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from contextvars import Context
+from contextvars import Context, copy_context
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
@@ -34,6 +34,49 @@ _TIDY_AT: Final = 64
 
 class PowerOff(BaseException):
     """The process that runs this code is gone. No handler of an application should catch it."""
+
+
+class Ready(asyncio.Handle):
+    """A handle, made in half the time: asyncio's own asks first whether its loop is in debug mode."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, callback: Callable[..., object], args: tuple[Any, ...], loop: NodeLoop, context: Context | None = None
+    ) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+
+
+class Timer(asyncio.TimerHandle):
+    """A timer, made in the same way."""
+
+    __slots__ = ("idle",)
+
+    def __init__(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: NodeLoop,
+        context: Context | None = None,
+    ) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+        self._when = when
+        self._scheduled = False
+        self.idle = False
+        """Nothing would come of it if its time were now: it does not count as something that is going to happen."""
 
 
 class Timeline:
@@ -58,7 +101,7 @@ class Timeline:
 
     def after(self, delay: float, node: NodeLoop, callback: Callable[..., object], *args: Any) -> None:
         """Run ``callback`` on ``node`` in ``delay`` seconds of true time."""
-        self.at(self.now + delay, node, asyncio.Handle(callback, args, node))
+        heappush(self._heap, (self.now + delay, next(self._counter), node, Ready(callback, args, node)))
 
     def tick(self) -> None:
         """Let a microsecond pass, so that what follows is strictly later. Events due by then are late by it."""
@@ -78,7 +121,7 @@ class Timeline:
                 if not heap or heap[0][0] > until:
                     return False
                 when, _, node, handle = heappop(heap)
-                if node.halted or handle.cancelled():
+                if node.halted or handle._cancelled:  # noqa: SLF001 - on every event
                     node.keep(handle)
                     continue
                 self.now = max(self.now, when)
@@ -100,7 +143,11 @@ class Timeline:
     def quiet(self, waiting: frozenset[NodeLoop] = frozenset()) -> bool:
         """Whether nothing is going to happen any more on any other process than ``waiting``."""
         return not self.paused and all(
-            node in waiting or node.dead or handle.cancelled() or node.woken_by is handle
+            node in waiting
+            or node.dead
+            or handle.cancelled()
+            or node.woken_by is handle
+            or (type(handle) is Timer and handle.idle)
             for _, _, node, handle in self._heap
         )
 
@@ -130,6 +177,7 @@ class NodeLoop(_AbstractLoop):  # type: ignore[misc]
         self._ready: deque[asyncio.Handle] = deque()
         self._draining = False
         self._tasks: dict[asyncio.Task[Any], None] = {}
+        self._tidy_at = _TIDY_AT
         self._generators: dict[int, weakref.ref[AsyncGenerator[Any, Any]]] = {}
 
     # Running --------------------------------------------------------------------------------
@@ -145,7 +193,7 @@ class NodeLoop(_AbstractLoop):  # type: ignore[misc]
             left = SPIN
             while ready:
                 handle = ready.popleft()
-                if not handle.cancelled():
+                if not handle._cancelled:  # noqa: SLF001
                     handle._run()  # noqa: SLF001
                     left -= 1
                     if not left:
@@ -227,25 +275,25 @@ class NodeLoop(_AbstractLoop):  # type: ignore[misc]
 
     def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
         """Run ``callback`` in this instant, after what is ready already."""
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = Ready(callback, args, self, context)
         if not self.dead:
             self._ready.append(handle)
             if not self._draining and self.woken_by is None:
-                self.woken_by = asyncio.Handle(_nothing, (), self)
+                self.woken_by = Ready(_nothing, (), self)
                 self.timeline.at(self.timeline.now, self, self.woken_by)
         return handle
 
     def call_later(
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.TimerHandle:
+    ) -> Timer:
         """Run ``callback`` in ``delay`` seconds."""
         return self.call_at(self.timeline.now + max(0.0, delay), callback, *args, context=context)
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.TimerHandle:
+    ) -> Timer:
         """Run ``callback`` when this loop's clock shows ``when``."""
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        handle = Timer(when, callback, args, self, context)
         if not self.dead:
             self.timeline.at(when, self, handle)
         return handle
@@ -264,8 +312,9 @@ class NodeLoop(_AbstractLoop):  # type: ignore[misc]
         if self.dead:
             coro.close()
             raise PowerOff
-        if len(self._tasks) >= _TIDY_AT:
+        if len(self._tasks) >= self._tidy_at:
             self.tidy()
+            self._tidy_at = max(_TIDY_AT, 2 * len(self._tasks))  # so many may all be at work
         task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, **how)
         self._tasks[task] = None
         return task

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlencode, urlsplit
 
 import msgspec
 
-from licensing_harness.entropy import stream
+from licensing_harness.entropy import draws
 from licensing_harness.errors import GuardRefused, HarnessError
 from licensing_harness.worlds.asgi import Exchange, Lane, Server, SimResponse
 from licensing_harness.worlds.loop import Timeline
@@ -33,6 +33,14 @@ GAPS: Final = (0.0, 0.0, 0.001, 0.002, 0.010, 0.050)
 
 LOSS: Final = 0.05
 """Seconds until a client notices that its connection is lost."""
+
+
+_ALWAYS: Final = ((b"host", b"target.simulated"), (b"accept", b"*/*"), (b"user-agent", b"licensing-harness"))
+"""Headers of every request, unless the adapter gives its own."""
+
+_OURS: Final = frozenset({*(name for name, _ in _ALWAYS), b"content-type"})
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+_SERVER: Final = ("127.0.0.1", 80)
 
 
 def url_of(node: str) -> str:
@@ -80,7 +88,7 @@ class Network:
             cut.met()
             self.lose(exchange, LOSS, ConnectionResetError("the connection was lost"))
             return exchange.answer
-        exchange.timer = lane.node.call_later(self._timeout, self._give_up, exchange)
+        self._wait(lane, exchange)
         if self.wire is not None:
             self.wire.send(exchange, there)
         else:
@@ -134,6 +142,23 @@ class Network:
     def lose(self, exchange: Exchange, delay: float, error: Exception) -> None:
         """The client learns, after ``delay``, that no answer will come."""
         self._timeline.after(delay, exchange.lane.node, exchange.lose, error)
+
+    def _wait(self, lane: Lane, exchange: Exchange) -> None:
+        """Wait until the timeout. All requests of a lane have the same one, so it needs one timer."""
+        exchange.patience = self._timeline.now + self._timeout
+        lane.waits.append(exchange)
+        if lane.timer is None:
+            lane.timer = lane.node.call_at(exchange.patience, self._overdue, lane)
+        else:
+            lane.timer.idle = False
+
+    def _overdue(self, lane: Lane) -> None:
+        lane.timer = None
+        waits, now = lane.waits, self._timeline.now
+        while waits and waits[0].patience <= now:
+            self._give_up(waits.popleft())
+        if waits:
+            lane.timer = lane.node.call_at(waits[0].patience, self._overdue, lane)
 
     def _give_up(self, exchange: Exchange) -> None:
         """The client's timeout. The server may go on: what it does takes effect all the same."""
@@ -192,6 +217,7 @@ class SimHttp:
     def __init__(self, network: Network, lane: Lane, seed: str = "") -> None:
         self._network = network
         self._lane = lane
+        self._address = ("127.0.0.1", lane.port)
         self._seed = seed
         self._asked: Counter[tuple[Any, ...]] = Counter()
 
@@ -210,16 +236,17 @@ class SimHttp:
         Raises ConnectionError or TimeoutError when no answer came.
         """
         body = content or b""
-        raw = [(b"host", b"target.simulated"), (b"accept", b"*/*"), (b"user-agent", b"licensing-harness")]
+        raw = list(_ALWAYS)
         if json is not None:
             body = msgspec.json.encode(json)
             raw.append((b"content-type", b"application/json"))
         if headers:
-            given = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-            names = {name for name, _ in given}
-            raw = [each for each in raw if each[0] not in names] + given
-        if body or method in {"POST", "PUT", "PATCH"}:
-            raw.append((b"content-length", str(len(body)).encode()))
+            given = {name.lower().encode("latin-1"): value.encode("latin-1") for name, value in headers.items()}
+            if not given.keys().isdisjoint(_OURS):
+                raw = [each for each in raw if each[0] not in given]
+            raw += given.items()
+        if body or method in _WITH_BODY:
+            raw.append((b"content-length", b"%d" % len(body)))
         path, _, query = url.removeprefix(URL).partition("?")
         to = ""
         if "://" in path:
@@ -233,13 +260,13 @@ class SimHttp:
             "http_version": "1.1",
             "method": method.upper(),
             "scheme": "http",
-            "path": unquote(path) or "/",
+            "path": (unquote(path) if "%" in path else path) or "/",
             "raw_path": path.encode("ascii", "replace"),
             "query_string": query.encode("ascii", "replace"),
             "root_path": "",
             "headers": raw,
-            "client": ("127.0.0.1", self._lane.port),
-            "server": ("127.0.0.1", 80),
+            "client": self._address,
+            "server": _SERVER,
         }
         if self._lane.serves:
             self._about(to, scope)
@@ -249,7 +276,7 @@ class SimHttp:
         """Nobody tells a node's requests apart by calls: they are keyed by what they ask, and by how often it did."""
         what = (self._lane.name, to or self._network.first, scope["method"], scope["path"])
         self._asked[what] += 1
-        self._lane.chance = stream(self._seed, "node", *what, self._asked[what])
+        self._lane.chance = draws(self._seed, "node", *what, self._asked[what])
         self._lane.call = (0, *what, self._asked[what])
 
 

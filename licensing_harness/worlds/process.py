@@ -7,6 +7,7 @@ can fill up or stay open, and its last words are there when it dies.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import re
@@ -20,14 +21,20 @@ from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
+import httpx2
+
 from licensing_harness.clock import Clock, RealClock
 from licensing_harness.errors import CleanUpIncomplete, HarnessError, TargetNotReady, UsageError
+from licensing_harness.faults.watchdog import Watchdog
 from licensing_harness.masking import Masker
 from licensing_harness.target import signing
+from licensing_harness.worlds.live_postgresql import Database, OwnDatabase, check_store
+from licensing_harness.worlds.live_stores import SqliteFile, TargetStore
 from licensing_harness.worlds.story import Sign
 
 SERVER_EXTRA: Final = "the reference server is not installed: pip install 'licensing-harness[server]'"
 _POLL: Final = 0.01
+_ASK: Final = 5.0
 _USAGE: Final = (2, 4)
 """Exit codes by which a program says that it was called wrongly: argparse's, and ours."""
 _MISSING: Final = re.compile(
@@ -47,7 +54,7 @@ def reference_command(
     """The command that starts the reference server; ``{port}`` stands for the port. Seconds."""
     command = [python, "-m", "reference_server", "--host", "127.0.0.1", "--port", "{port}"]
     command += ["--db", db, "--keys", keys, "--lease", f"{lease:g}", "--token-lifetime", f"{token_lifetime:g}"]
-    return command + (["--defect", defect] if defect else [])
+    return [*command, "--test-clock", *(["--defect", defect] if defect else [])]
 
 
 class TargetProcess:
@@ -81,6 +88,8 @@ class TargetProcess:
         self._drain = drain
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
+        self._watchdog: Watchdog | None = None
+        self._stopped = False
         atexit.register(self._at_exit)
 
     @property
@@ -115,6 +124,8 @@ class TargetProcess:
                 message = f"{command[0]} can't be started: {error.strerror or error}"
                 raise TargetNotReady(message) from error
         try:
+            if not self.keep:
+                self._watchdog = Watchdog(self._process.pid, self.directory)
             self._read_first(said)
         except BaseException:
             self.kill()
@@ -179,6 +190,7 @@ class TargetProcess:
     def kill(self) -> None:
         """SIGKILL, to it and to whatever it started; returns when it is gone."""
         process, self._process = self._process, None
+        self._stopped = False
         if process is None:
             return
         if process.poll() is None:
@@ -188,6 +200,7 @@ class TargetProcess:
         except subprocess.TimeoutExpired as error:
             message = f"the target process {process.pid} could not be killed"
             raise CleanUpIncomplete(message) from error
+        self._unwatch()
 
     def restart(self) -> None:
         """Kill it and start it again on the same port and data; returns when it is ready."""
@@ -200,6 +213,8 @@ class TargetProcess:
         if process is None or process.poll() is not None:
             self.kill()
             return True
+        if self.stopped:
+            _signal_group(process, "SIGCONT")
         process.terminate()
         try:
             process.wait(self._drain)
@@ -207,7 +222,63 @@ class TargetProcess:
             self.kill()
             return False
         self._process = None
+        self._unwatch()
         return True
+
+    def _unwatch(self) -> None:
+        watchdog, self._watchdog = self._watchdog, None
+        if watchdog is not None:
+            watchdog.dismiss()
+
+    # Pause ------------------------------------------------------------------------------------
+
+    @property
+    def stopped(self) -> bool:
+        """Whether ``pause`` stopped it."""
+        return self._stopped and self.alive
+
+    def pause(self) -> None:
+        """SIGSTOP, to it and to whatever it started; returns when it is seen to have stopped.
+
+        Raises HarnessError when it does not run or does not stop.
+        """
+        self._change("SIGSTOP", "WSTOPPED")
+        self._stopped = True
+
+    def resume(self) -> None:
+        """SIGCONT; returns when it is seen to go on. Nothing when it is not stopped.
+
+        Raises HarnessError when it was ended in between, CleanUpIncomplete when it does not go on.
+        """
+        if not self._stopped:
+            return
+        try:
+            self._change("SIGCONT", "WCONTINUED")
+        except HarnessError as error:
+            if not self.alive:
+                self._stopped = False
+                message = "the target process ended while it was stopped: its pause was not what was meant"
+                raise HarnessError(message + self.last_words()) from error
+            raise CleanUpIncomplete(str(error)) from error
+        self._stopped = False
+
+    def _change(self, name: str, event: str) -> None:
+        process = self._process
+        if sys.platform == "win32" or process is None or process.poll() is not None:
+            message = f"the target process does not run: it can't be sent {name}"
+            raise HarnessError(message)
+        _signal_group(process, name)
+        deadline = self._clock.now() + self._drain
+        while process.poll() is None:
+            with contextlib.suppress(ChildProcessError):  # it ended since it was looked at
+                if _changed(process.pid, event):
+                    return
+            if self._clock.now() > deadline:
+                message = f"the target process {process.pid} was sent {name} and did not obey"
+                raise HarnessError(message)
+            self._clock.sleep(_POLL / 10)
+        message = f"the target process {process.pid} ended when it was sent {name}"
+        raise HarnessError(message + self.last_words())
 
     def close(self) -> None:
         """Stop it and remove its directory, unless it is to be kept; harmless when repeated."""
@@ -245,7 +316,9 @@ class TargetProcess:
 class ReferenceProcess(TargetProcess):
     """The reference server, with its database and keys in the temporary directory.
 
-    ``db`` is a path or a PostgreSQL URL when it shall be another one.
+    ``db`` is a path or a PostgreSQL URL when it shall be another one. ``store``
+    is the URL of a PostgreSQL on which a database is made for it, and removed;
+    ``allow_hosts`` are globs of hosts beside loopback where that may be.
     """
 
     def __init__(
@@ -253,6 +326,8 @@ class ReferenceProcess(TargetProcess):
         *,
         python: str = sys.executable,
         db: str | None = None,
+        store: str | None = None,
+        allow_hosts: tuple[str, ...] = (),
         lease: float = 2,
         token_lifetime: float = 3,
         defect: str | None = None,
@@ -260,14 +335,49 @@ class ReferenceProcess(TargetProcess):
     ) -> None:
         super().__init__([], **rest)
         self.keys = self.directory / "keys.pem"
+        self.store: TargetStore
+        self._own: OwnDatabase | None = None
+        if store is not None:
+            try:
+                self.store = self._own = OwnDatabase(check_store(store, allow_hosts))
+            except BaseException:
+                super().close()
+                raise
+            db = self._own.through
+        elif db is not None and "://" in db:
+            self.store = Database(db)
+        else:
+            db = db or str(self.directory / "licences.db")
+            self.store = SqliteFile(Path(db))
         self.command = reference_command(
             python,
-            db or str(self.directory / "licences.db"),
+            db,
             str(self.keys),
             lease=lease,
             token_lifetime=token_lifetime,
             defect=defect,
         )
+
+    def close(self) -> None:
+        """Stop it, and remove its directory and its database, unless it is to be kept."""
+        kept = self.keep and self.alive
+        try:
+            super().close()
+        finally:
+            if self._own is not None and not kept:
+                self._own.close()
+
+    def set_clock(self, offset: float) -> float:
+        """Put the server's clock so many seconds off; returns what it then says. Raises HarnessError."""
+        token = {"Authorization": f"Bearer {self.secrets.get('api_token', '')}"}
+        try:
+            with httpx2.Client(trust_env=False, timeout=_ASK, verify=False) as http:
+                answer = http.post(f"{self.url}/test-clock", json={"offset": offset}, headers=token)
+                answer.raise_for_status()
+                return float(answer.json()["offset"])
+        except (httpx2.HTTPError, ValueError, KeyError) as error:
+            message = f"the server's clock could not be set: {type(error).__name__}: {error}"
+            raise HarnessError(message) from error
 
     def signer(self) -> Sign:
         """``sign(header, claims)`` by the server's own key file. Raises UsageError when it holds no such key."""
@@ -278,7 +388,25 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     if sys.platform == "win32":
         process.kill()
         return
+    _signal_group(process, "SIGKILL")
+
+
+def _changed(pid: int, event: str) -> bool:
+    """Whether a child of ours was seen to stop (``WSTOPPED``) or to go on (``WCONTINUED``)."""
+    if sys.platform == "win32":
+        return False
+    waitid = getattr(os, "waitid", None)
+    if waitid is not None:
+        return waitid(os.P_PID, pid, getattr(os, event) | os.WNOHANG) is not None
+    # Python has no waitid on macOS before 3.13.
+    command = [shutil.which("ps") or "ps", "-o", "state=", "-p", str(pid)]
+    said = subprocess.run(command, capture_output=True, check=False).stdout.strip()  # noqa: S603 - a program of the system
+    return said != b"" and said.startswith(b"T") == (event == "WSTOPPED")
+
+
+def _signal_group(process: subprocess.Popen[bytes], name: str) -> None:
+    number = getattr(signal, name)
     try:
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, number)
     except ProcessLookupError:
-        process.kill()
+        process.send_signal(number)

@@ -42,7 +42,7 @@ from functools import lru_cache
 from heapq import heappop, heappush
 from typing import Any, ClassVar, Final
 
-from licensing_harness.entropy import stream
+from licensing_harness.entropy import draws, stream
 from licensing_harness.errors import GuardRefused, HarnessError, NotRun, TargetNotReady
 from licensing_harness.faults.plan_file import Places
 from licensing_harness.history import Begun, Fault, StoryHistory
@@ -94,7 +94,14 @@ class SimulatedWorld:
         """What the adapter declares; and this world can restart the target and sign with its key."""
         return frozenset(self._setting.adapter.capabilities) | ADDED
 
-    def story(self, *, scenario: str, tries: tuple[str, ...] = (), seed: str = "") -> SimulatedStory:
+    def story(
+        self,
+        *,
+        scenario: str,
+        tries: tuple[str, ...] = (),
+        seed: str = "",
+        drill: Mapping[str, Any] | None = None,
+    ) -> SimulatedStory:
         """A new story on a fresh target. ``seed`` decides all chance in it; by default it derives from the run's.
 
         A seed whose last part (after ``/``) is ``0`` makes a calm network, without gaps.
@@ -111,7 +118,12 @@ class SimulatedWorld:
         self._count += 1
         seed = seed or f"{setting.seed}/{scenario}/{self._stories[scenario]}"
         history = StoryHistory(
-            story=f"{setting.prefix}sim-{self._count}", world=self.name, scenario=scenario, tries=tries, seed=seed
+            story=f"{setting.prefix}sim-{self._count}",
+            world=self.name,
+            scenario=scenario,
+            tries=tries,
+            seed=seed,
+            drill=dict(drill or {}),
         )
         keys = key_pem(setting.seed)
         return SimulatedStory(
@@ -304,7 +316,7 @@ class SimulatedStory(Story):
         client = self._clients.get(name)
         if client is None:
             node = NodeLoop(self._timeline, name)
-            lane = Lane(name, node, stream(self._seed, name), 50_000 + len(self._clients))
+            lane = Lane(name, node, draws(self._seed, name), 50_000 + len(self._clients))
             adapter = self._setting.adapter()
             http = SimHttp(self._network, lane)
             client = self._clients[name] = _Client(lane, adapter, MachineClock(self._timeline))
@@ -317,7 +329,7 @@ class SimulatedStory(Story):
                     tag=self._tag,
                     secrets=self._secrets,
                     nodes={node: url_of(node) for node in self._machines},
-                    clock=client.clock,
+                    clock=client.clock.read,
                 )
             )
         return client
@@ -327,7 +339,7 @@ class SimulatedStory(Story):
         what = (begun.verb, begun.licence)
         client.calls[what] += 1
         # Keyed by what the call is, not by its number: leaving out another call changes nothing here.
-        client.lane.chance = stream(self._seed, begun.client, *what, client.calls[what])
+        client.lane.chance = draws(self._seed, begun.client, *what, client.calls[what])
         client.lane.call = (begun.n, begun.client, *what, client.calls[what])
         client.lane.busy = True
         client.lane.node.create_task(self._speak(client, begun, licence, asked))
@@ -366,9 +378,13 @@ class SimulatedStory(Story):
         self._timeline.tick()
 
     def _until(self, reached: Callable[[], bool]) -> None:
-        with self._trusting():
+        try:  # as _trusting, without what a context manager costs each call
             reached_it = self._run(stop=reached)
-            self._raise(None if reached_it else HarnessError(self._network.hanging()))
+            if not reached_it or self._error is not None:
+                self._raise(None if reached_it else HarnessError(self._network.hanging()))
+        except HarnessError:
+            self._untrusted = True
+            raise
 
     def _pass(self, seconds: float) -> None:
         when = self._timeline.now + seconds

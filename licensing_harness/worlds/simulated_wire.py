@@ -138,11 +138,10 @@ class LinkFault:
 
     def note(self, exchange: Exchange) -> None:
         """Write into the history which call it was, by its record number."""
+        calls = self.detail.setdefault("calls", [])
         number = exchange.call[0]
-        if number:
-            calls = self.detail.setdefault("calls", [])
-            if number not in calls:
-                calls.append(number)
+        if number and number not in calls:  # what nodes ask of each other is nobody's call
+            calls.append(number)
 
 
 class Wire:

@@ -11,6 +11,7 @@
 ``fault``           something breaks, for a while or until it is mended
 ``carry_out``       a whole fault plan begins
 ``advance``         time passes
+``until``           time passes, up to so many seconds after the story's first word
 ==================  =========================================================
 
 A story records each word as a step of its *plan*: plain data that ``perform``
@@ -28,10 +29,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Final, Literal, Protocol, Self
 
 from licensing_harness.errors import NotRun, UsageError, way_out
-from licensing_harness.faults.plan import Event, Plan, PlannedFault, check_places, schedule
+from licensing_harness.faults.plan import Event, Plan, PlanError, PlannedFault, check_places, numbers, schedule
 from licensing_harness.faults.plan_file import Places
-from licensing_harness.faults.plan_kinds import why_not
-from licensing_harness.history import Begun, Fault, HistoryWriter, Operation, StoryEnded, StoryHistory, StoryOpened
+from licensing_harness.faults.plan_kinds import KINDS, STREAMS, why_not
+from licensing_harness.history import Begun, Fault, HistoryWriter, Operation, StoryHistory, StoryOpened, ending
 from licensing_harness.masking import Masker
 from licensing_harness.target.adapter import Adapter
 from licensing_harness.target.recorder import LicenceState
@@ -64,10 +65,13 @@ WORDS: Final = (
     "fault",
     "carry_out",
     "advance",
+    "until",
 )
 """The steps that a plan may have."""
 
 _SPECIFIED: Final = tuple(each.name for each in fields(LicenceSpec))
+TICK: Final = 1e-6
+"""Seconds below which two times are the same: what ``now`` is rounded to."""
 
 _WITHOUT_GRANT: Final = frozenset({"issue", "jwks", "audit_log"})
 
@@ -111,7 +115,14 @@ class World(Protocol):
         """What the adapter declares, and what this world adds (restart, signing)."""
         ...
 
-    def story(self, *, scenario: str, tries: tuple[str, ...] = (), seed: str = "") -> Story:
+    def story(
+        self,
+        *,
+        scenario: str,
+        tries: tuple[str, ...] = (),
+        seed: str = "",
+        drill: Mapping[str, Any] | None = None,
+    ) -> Story:
         """A new story. Raises NotRun when this target can't be driven in this world."""
         ...
 
@@ -151,6 +162,8 @@ class Story(ABC):
         self._closed = closed
         self._tag = tag
         self._licences: dict[str, LicenceState] = {}
+        self._granted: set[str] = set()
+        """Ids of the licences that were acknowledged first under their labels."""
         self._on: dict[int, FaultOn] = {}
         """Faults that are on, by number."""
         self._lingering: list[FaultOn] = []
@@ -158,6 +171,7 @@ class Story(ABC):
         self._planned: list[tuple[float, float, Event]] = []
         """Events of fault plans that are still to come: when, when their plan began, and what."""
         self._numbers = 0
+        self._origin: float | None = None
         writer.write(
             StoryOpened(
                 story=history.story,
@@ -165,6 +179,7 @@ class Story(ABC):
                 scenario=history.scenario,
                 tries=history.tries,
                 seed=history.seed,
+                drill=history.drill,
             )
         )
 
@@ -185,7 +200,8 @@ class Story(ABC):
         is the retry of a lost answer.
         """
         label = f"L{len(self._licences) + 1}"
-        self._step("fresh_licence", seats=seats, features=list(features), duration=duration, plan=plan)
+        waits = None if wait else False  # a plan that does not say so waits
+        self._step("fresh_licence", seats=seats, features=list(features), duration=duration, plan=plan, wait=waits)
         self._licences[label] = LicenceState(
             label,
             LicenceSpec(
@@ -258,13 +274,15 @@ class Story(ABC):
         ``parameters`` are those of the kind in a fault plan. ``place`` is a link,
         node or store; by default the only one there is. Without ``seconds`` a
         crash, a restart and a jump of a clock are over at once. Raises
-        UsageError for a kind that is none, NotRun where this world or target
-        can't do it, HarnessError when it could not be set.
+        UsageError for a kind that is none or does not take what is given, NotRun
+        where this world or target can't do it, HarnessError when it could not
+        be set.
         """
         kind = _fault_kind(kind)
-        self._step("fault", kind=kind.value, place=place, stream=stream, seconds=seconds, parameters=parameters)
+        stream, parameters = _taken(kind, stream, parameters or {})
+        self._step("fault", kind=kind.value, place=place, stream=stream, seconds=seconds, parameters=parameters or None)
         lasting = seconds is not None or kind not in MOMENTARY
-        wanted = Wanted(kind, place, stream, dict(parameters or {}), lasting)
+        wanted = Wanted(kind, place, stream, parameters, lasting)
         self._before(wanted)
         return self._apply(wanted, math.inf if seconds is None else self.now + seconds)
 
@@ -319,24 +337,29 @@ class Story(ABC):
         self._end(on)
 
     def _end(self, on: FaultOn) -> None:
-        end: float | None = None
-        met = 0
         try:
             met = on.broken.mend()
-            end = self.now if on.wanted.lasting or not _lingers(on.broken) else on.begin
-        finally:
-            self._faulted(
-                Fault(
-                    n=on.n,
-                    story=self.history.story,
-                    fault=on.wanted.kind,
-                    begin=on.begin,
-                    end=end,
-                    where=on.broken.where,
-                    met=met,
-                    detail=dict(on.broken.detail),
-                )
+        except KeyboardInterrupt:
+            self._on[on.n] = on  # it may still be there: who lets go of the story ends it
+            raise
+        except BaseException:
+            self._record(on, met=0, end=None)
+            raise
+        self._record(on, met=met, end=self.now if on.wanted.lasting or not _lingers(on.broken) else on.begin)
+
+    def _record(self, on: FaultOn, *, met: int, end: float | None) -> None:
+        self._faulted(
+            Fault(
+                n=on.n,
+                story=self.history.story,
+                fault=on.wanted.kind,
+                begin=on.begin,
+                end=end,
+                where=on.broken.where,
+                met=met,
+                detail=dict(on.broken.detail),
             )
+        )
 
     def mend_due(self) -> None:
         """End every fault whose time is over, and begin those of a plan whose time has come, in the order of time."""
@@ -362,6 +385,27 @@ class Story(ABC):
         """Let ``seconds`` pass. Raises NotRun where the world would have to wait too long for real."""
         self._step("advance", seconds=seconds)
         self._advance(seconds)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the story's first word; 0 before it."""
+        return 0.0 if self._origin is None else self.now - self._origin
+
+    def until(self, seconds: float) -> None:
+        """Let time pass until ``seconds`` after the story's first word; faults that are due on the way are mended.
+
+        At once when that is over. A plan with these steps keeps its times when it is told again,
+        however long its calls take then.
+        """
+        seconds = round(seconds, 6)
+        self._step("until", seconds=seconds)
+        while True:
+            self.mend_due()
+            left = seconds - self.elapsed
+            if left < TICK:
+                return
+            due = min((on.until for on in self._on.values()), default=math.inf) - self.now
+            self._let_pass(min(left, max(TICK, due)))
 
     def perform(self, step: Mapping[str, Any]) -> None:
         """Run one step of a stored plan again. Raises UsageError for a step that is none."""
@@ -441,6 +485,10 @@ class Story(ABC):
     def _advance(self, seconds: float) -> None:
         """Let time pass."""
 
+    def _let_pass(self, seconds: float) -> None:
+        """Let time pass that somebody asked for, however long."""
+        self._advance(seconds)
+
     @abstractmethod
     def _signer(self) -> Sign | None:
         """The target's own key as a function, where the harness has it."""
@@ -455,6 +503,8 @@ class Story(ABC):
         return self._numbers
 
     def _step(self, word: str, **rest: Any) -> None:
+        if self._origin is None:
+            self._origin = self.now
         self.history.plan.append(
             {"do": word, **{name: value for name, value in rest.items() if value not in (None, "")}}
         )
@@ -474,7 +524,7 @@ class Story(ABC):
                 shown.setdefault("device", client)
             case "audit_log":
                 passed["after"] = shown["after"] = self.audit_head
-                passed["licences"] = [each.grant.id for each in self._licences.values() if each.grant is not None]
+                passed["licences"] = frozenset(self._granted)
             case "validate_token" if licence is not None:
                 if not licence.token:
                     return None
@@ -504,6 +554,10 @@ class Story(ABC):
             self.audit_head = max(
                 (int(entry["seq"]) for entry in operation.answer.get("entries", ())), default=self.audit_head
             )
+        elif operation.verb == "issue" and operation.accepted:
+            licence = self._licences.get(operation.licence)
+            if licence is not None and licence.grant is not None:
+                self._granted.add(licence.grant.id)
         self.history.operations.append(operation)
         self._writer.write(operation)
 
@@ -524,7 +578,7 @@ class Story(ABC):
             self._let_go()
         self.history.operations.sort(key=lambda operation: operation.n)
         self.history.complete = True
-        self._writer.write(StoryEnded(story=self.history.story, plan=self.history.plan, not_run=self.history.not_run))
+        self._writer.write(ending(self.history))
         self._closed(self.history)
 
     def _forgo(self) -> None:
@@ -587,3 +641,20 @@ def _fault_kind(kind: FaultKind | str) -> FaultKind:
     except ValueError:
         message = f"{str(kind)!r} is no kind of fault; {way_out(str(kind), [each.value for each in FaultKind])}"
         raise UsageError(message) from None
+
+
+def _taken(kind: FaultKind, stream: str, parameters: Mapping[str, float]) -> tuple[str, dict[str, float]]:
+    """Stream and parameters as a plan would have them. Raises UsageError for what the kind does not take."""
+    known = KINDS[kind.value]
+    try:
+        values = numbers(kind.value, parameters)
+    except PlanError as error:
+        message = f"fault: {error.text}"
+        raise UsageError(message) from None
+    if stream and not known.stream:
+        message = f"fault: {kind.value} works in no one direction; leave out stream={stream!r}"
+        raise UsageError(message)
+    if stream and stream not in STREAMS:
+        message = f"fault: stream {stream!r} is none; {way_out(stream, STREAMS)}"
+        raise UsageError(message)
+    return stream or (STREAMS[0] if known.stream else ""), values

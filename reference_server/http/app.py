@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -42,7 +42,7 @@ class LicensingApp(Starlette):
     failure: Exception | None = None
     """Why start-up failed."""
 
-    def __init__(self, start: Start, stop: Stop) -> None:
+    def __init__(self, start: Start, stop: Stop, more: Sequence[Route] = ()) -> None:
         @asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncIterator[None]:
             try:
@@ -57,7 +57,7 @@ class LicensingApp(Starlette):
             # No `finally`: a server that was killed does not clean up.
             await stop(service)
 
-        super().__init__(routes=ROUTES, lifespan=lifespan, exception_handlers={HTTPException: _unrouted})
+        super().__init__(routes=[*ROUTES, *more], lifespan=lifespan, exception_handlers={HTTPException: _unrouted})
         self.router.redirect_slashes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

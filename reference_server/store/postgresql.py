@@ -23,6 +23,9 @@ _OURS: Final = 0x6C6963656E6365
 
 _CONNECT_SECONDS: Final = 5
 
+_LOCK_MS: Final = 2000
+"""How long a statement waits for somebody else's lock, as with SQLite."""
+
 
 class PostgresqlStore:
     """One server's database. A second server on the same database is refused."""
@@ -34,6 +37,8 @@ class PostgresqlStore:
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="read")
         self._writing: psycopg.Connection[Any] | None = None
         self._reading: psycopg.Connection[Any] | None = None
+        self._last: int | None = None
+        """The number of the last event, as this server left the ledger; None while there is none."""
 
     async def open(self) -> None:
         """Connect, lock and migrate. Raises StartError."""
@@ -71,6 +76,7 @@ class PostgresqlStore:
     def _start(self) -> None:
         connection = self._writer()
         schema.migrate_postgresql(self._url, connection)
+        self._last = self._head(connection)
 
     def _opened(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self._url, autocommit=True, connect_timeout=_CONNECT_SECONDS)
@@ -80,6 +86,7 @@ class PostgresqlStore:
         if self._writing is None or self._writing.closed:
             connection = self._opened()
             connection.execute("SET synchronous_commit = on")
+            connection.execute(f"SET lock_timeout = {_LOCK_MS:d}")
             row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_OURS,)).fetchone()
             if row is None or not row[0]:
                 connection.close()
@@ -90,10 +97,35 @@ class PostgresqlStore:
             self._writing = connection
         return self._writing
 
+    def _begun(self) -> psycopg.Connection[Any]:
+        """A connection on which a transaction was begun.
+
+        A session that was ended since the last commit is replaced: nothing of
+        this batch was said yet. But while it was gone its lock was nobody's, so
+        the ledger must be as this server left it.
+        """
+        connection = self._writer()
+        try:
+            connection.execute("BEGIN")
+        except psycopg.OperationalError:
+            if not connection.closed:
+                raise
+        else:
+            return connection
+        connection = self._writer()
+        connection.execute("BEGIN")
+        if self._head(connection) != self._last:
+            connection.execute("ROLLBACK")
+            raise StoreError("the session was lost, and the ledger is to be read anew")
+        return connection
+
+    def _head(self, connection: psycopg.Connection[Any]) -> int | None:
+        found = connection.execute(self.statements.last_event).fetchone()
+        return None if found is None else int(found[0])
+
     def _commit(self, write: Write, rows: Rows) -> None:
         try:
-            connection = self._writer()
-            connection.execute("BEGIN")
+            connection = self._begun()
             try:
                 write(connection, rows)
                 connection.execute("COMMIT")
@@ -103,11 +135,19 @@ class PostgresqlStore:
                 raise
         except (psycopg.Error, StartError) as error:
             raise StoreError(" ".join(str(error).split())) from error
+        if rows.events:
+            self._last = rows.events[-1][0]
 
     def _read(self, query: Callable[[Any], T]) -> T:
+        """A session that was ended since the last read is replaced: to read again changes nothing."""
         try:
-            if self._reading is None or self._reading.closed:
-                self._reading = self._opened()
+            if self._reading is not None and not self._reading.closed:
+                try:
+                    return query(self._reading)
+                except psycopg.OperationalError:
+                    if not self._reading.closed:
+                        raise
+            self._reading = self._opened()
             return query(self._reading)
         except psycopg.Error as error:
             raise StoreError(" ".join(str(error).split())) from error

@@ -50,7 +50,9 @@ class Statements(msgspec.Struct, frozen=True):
             (self.api_token, rows.api_tokens),
             (self.put_setting, rows.settings),
         ):
-            if given:
+            if len(given) == 1:
+                cursor.execute(statement, given[0])
+            elif given:
                 cursor.executemany(statement, given)
         cursor.close()
 

@@ -126,14 +126,17 @@ def test_a_copy_is_over_when_the_process_ended_and_nobody_else_had_it(
 
 def test_a_doubled_change_is_twice_in_the_trail_with_reason() -> None:
     """Without the fault the second entry has no explanation."""
-    for calls, broken in (([2], []), ([99], ["AUD-001"])):
+    for copies, calls, broken in ((1, [2], []), (1, [99], ["AUD-001"]), (2, [2], ["AUD-002"])):
         tape = Tape()
         tape.call("activate", "laptop", 0.5, 0.6)
         tape.fault(FaultKind.DUPLICATE, 0.4, 0.7, where="clients->server", calls=calls)
         rows = [
             {"seq": seq, "actor": "a", "action": action, "licence": "id-L1", "event": {"device": "laptop"}}
-            for seq, action in enumerate(["issue", "activate", "activate"], start=1)
+            for seq, action in enumerate(["issue", "activate", *["activate"] * copies], start=1)
         ]
         tape.call("audit_log", "vendor", 5, 5.1, licence="", answer={"entries": rows})
 
         assert [each for each in tape.broken() if each != "AUD-003"] == broken
+        if copies == 2:
+            tape.fault(FaultKind.DUPLICATE, 0.4, 0.7, where="laptop->server", calls=calls)
+            assert [each for each in tape.broken() if each != "AUD-003"] == [], "two faults, two copies"

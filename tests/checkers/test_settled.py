@@ -141,6 +141,19 @@ def test_kill_says_nothing_about_what_was_sent_after_it() -> None:
     assert tape.broken() == []
 
 
+@pytest.mark.parametrize(("end", "detail"), [(1.2, {"every": 2}), (1.2, {"first": 1}), (0.95, {})])
+def test_cut_that_may_have_missed_the_call_says_nothing(end: float, detail: dict[str, int]) -> None:
+    """It falls on some calls, and which is not told; or it was over before the call was sent."""
+    tape = Tape()
+    tape.fault(FaultKind.CUT_REQUEST, 0.9, end, where="laptop", **detail)
+    tape.call("activate", "laptop", 1, None)
+    tape.call("activate", "tablet", 1.2, 1.3)
+    tape.call("release", "tablet", 1.4, 1.5)
+    tape.call("activate", "phone", 2, 2.1, no=FULL)
+
+    assert tape.broken() == []
+
+
 @pytest.mark.parametrize("case", ["other client", "earlier call", "second call", "not met", "accepted"])
 def test_cut_is_about_the_next_call_of_its_client_only(case: str) -> None:
     """Every other call keeps its own outcome."""

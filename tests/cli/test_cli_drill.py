@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,6 +122,74 @@ def test_a_target_that_is_not_there_is_not_ready(command: Any, tmp_path: Path) -
 
     assert done.code == 12, done.out + done.err
     assert "http://127.0.0.1:9 does not answer" in " ".join(done.out.split())
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [(("", ""), 0), (("at_least = 0.9", "at_least = 2"), 11), (("[[steady]]", "[stop]\nseconds = 1\n[[steady]]"), 10)],
+    ids=["held", "missed", "called off"],
+)
+def test_a_stored_drill_comes_to_the_same_end(command: Any, tmp_path: Path, change: tuple[str, str], code: int) -> None:
+    """Its one history file has the phases, the expectations and why it was called off: same verdict, same code."""
+    (tmp_path / "short.toml").write_text(SHORT.replace(*change, 1))
+    command("drill", "short.toml", "--seed", "1", "--world", "simulated")
+    told = result(tmp_path)
+
+    again = command("check", ".licensing/runs/latest/history.jsonl", "--json")
+
+    judged = json.loads(again.out)
+    assert again.code == told["exit_code"] == code, again.out + again.err
+    for same in ("verdict", "thresholds", "drill", "promises", "matrix", "faults", "findings"):
+        assert judged[same] == told[same]
+
+
+def test_a_target_of_a_drill_ranks_with_the_file_of_settings(command: Any, tmp_path: Path) -> None:
+    """Above licensing-harness.toml, below the environment and the command line."""
+    (tmp_path / "licensing-harness.toml").write_text('report = "from-toml"\nseed = 1\n')
+    (tmp_path / "short.toml").write_text(f'{SHORT}\n[target]\nreport = "from-drill"\nworld = "simulated"\n')
+
+    def report(*more: str, **environment: str) -> str:
+        done = command("drill", "short.toml", *more, **environment)
+        assert done.code == 0, done.out + done.err
+        [written] = (each.name for each in tmp_path.glob("from-*"))
+        shutil.rmtree(tmp_path / written)
+        return str(written)
+
+    assert report() == "from-drill"
+    assert report(LICENSING_REPORT="from-environment") == "from-environment"
+    assert report("--report", "from-line", LICENSING_REPORT="from-environment") == "from-line"
+
+
+def test_a_case_of_a_drill_is_replayed_with_its_faults_at_their_times(command: Any, tmp_path: Path) -> None:
+    """The plan has the faults and the moments of every call."""
+    (tmp_path / "short.toml").write_text(SHORT)
+    done = command("drill", "short.toml", "--seed", "1", "--world", "simulated", "--defect", "idempotency-ignored")
+    [case] = (tmp_path / ".licensing/runs/latest/cases").glob("IDM-001*.json")
+
+    again = command("replay", str(case))
+
+    told = json.loads(case.read_text())
+    [history] = tmp_path.glob(".licensing/runs/2*/replays/*/history.jsonl")
+    records = [json.loads(line) for line in history.read_text().splitlines()]
+    faults = [[each for each in some if each["kind"] == "fault"] for some in (told["history"], records)]
+    assert done.code == again.code == 1, again.out + again.err
+    assert [each["do"] for each in told["plan"]].count("fault") == 1
+    assert faults[0] == faults[1] != []
+
+
+def test_a_fault_that_can_t_be_done_is_not_run(command: Any, tmp_path: Path) -> None:
+    """Exit 10 with the reason, in the notes and in the table of faults; the target is left healthy."""
+    text = SHORT.replace('kind = "timeout"', 'kind = "slicer"').replace("timeout = 50", "average_size = 5")
+    (tmp_path / "short.toml").write_text(text)
+
+    done = command("drill", "short.toml", "--seed", "1", "--world", "simulated")
+
+    told = result(tmp_path)
+    assert done.code == 10, done.out + done.err
+    assert "not run: " in done.out
+    [row] = [each for each in told["matrix"] if each["fault"] == "slicer"]
+    assert "no stream of bytes" in row["reason"]
+    assert told["drill"]["phases"][-1]["accepted"] == 4
 
 
 def test_interrupted_it_cleans_up(tmp_path: Path) -> None:

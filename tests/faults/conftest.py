@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from echo_server import Echo
+from line import Line
 
 from licensing_harness.clock import RealClock
 from licensing_harness.faults.server import FaultServer, find_binary, find_server
@@ -35,3 +36,10 @@ def fault_server(request: pytest.FixtureRequest, wire: Wire) -> Iterator[FaultSe
         pytest.skip(message)
     with find_server(request.param, wire, RealClock()) as server:
         yield server
+
+
+@pytest.fixture
+def line(fault_server: FaultServer) -> Iterator[Line]:
+    made_line = Line(fault_server)
+    yield made_line
+    made_line.close()

@@ -162,7 +162,11 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (flapping(0, 9, up=1), "up", "up: 1 is too large; give 0.999 or less"),
     ({"kind": "cut-answer", "link": LINK, "start": 0, "end": 1, "first": 1, "every": 2}, "every", "exclude each other"),
     ({"kind": "cut-answer", "link": LINK, "start": 0, "end": 1, "first": 0}, "first", "first: 0 is too small; give 1"),
-    ({"kind": "status", "link": LINK, "start": 0, "end": 1, "status": 418}, "status", "418 is none of 429, 500, 502"),
+    (
+        {"kind": "status", "link": LINK, "start": 0, "end": 1, "status": 418},
+        "status",
+        "418 is none of 200, 429, 500, 502",
+    ),
     (
         {"kind": "status", "link": LINK, "start": 0, "end": 1, "status": 500, "retry_after": 1},
         "retry_after",

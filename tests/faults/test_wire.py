@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from typing import Any
@@ -12,6 +13,7 @@ from echo_server import Echo, connect
 from licensing_harness.clock import RealClock
 from licensing_harness.entropy import stream
 from licensing_harness.errors import HarnessError
+from licensing_harness.faults.connection import Alarm
 from licensing_harness.faults.shaping import halved
 from licensing_harness.faults.toxics import Toxic
 from licensing_harness.faults.wire import Proxy, Wire
@@ -106,6 +108,113 @@ def test_jitter_is_seeded(echo: Echo) -> None:
 
     assert drawn(1) == drawn(1)
     assert drawn(1) != drawn(2)
+
+
+def test_jitter_below_zero_overtakes_nothing(wire: Wire, proxy: Proxy) -> None:
+    """A chunk that is not delayed waits for those before it that are."""
+    put(wire, proxy, toxic("latency", latency=2, jitter=8))
+    sent = b"".join(b"%07d\n" % number for number in range(100_000))
+    with connect(proxy.listen) as client:
+        writer = threading.Thread(target=client.sendall, args=(sent,))
+        writer.start()
+        got = bytearray()
+        while len(got) < len(sent):
+            got += client.recv(1 << 20)
+        writer.join()
+    assert bytes(got) == sent
+
+
+def test_latency_is_never_short(wire: Wire, proxy: Proxy) -> None:
+    """Not by a fraction of a millisecond, whatever the loop's own clock is like."""
+    put(wire, proxy, toxic("latency", latency=7))
+    shortest: list[float] = []
+
+    def run() -> None:
+        with connect(proxy.listen) as client:
+            shortest.append(min(took(lambda: client.ask(b"a"))[1] for _ in range(50)))
+
+    threads = [threading.Thread(target=run) for _ in range(6)]  # each wakes the loop for the others
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert min(shortest) >= 0.007
+
+
+def test_a_target_that_speaks_first_is_heard(wire: Wire) -> None:
+    """Its first bytes, and its end, may come before the proxy knows that it is connected."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        proxy = wire.open(name="q", upstream=listener.getsockname())
+
+        def greet() -> None:
+            for _ in range(100):
+                one, _ = listener.accept()
+                one.sendall(b"hello")
+                one.close()
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        for _ in range(100):
+            with connect(proxy.listen) as client:
+                got = client.recv(10)
+                assert got + client.recv(10) == b"hello"
+        thread.join()
+
+
+def test_an_alarm_never_rings_early() -> None:
+    """A loop that calls too soon, by its own clock's grain, is asked again; a cancelled alarm is silent."""
+
+    class Loop:
+        def __init__(self) -> None:
+            self.asked: list[tuple[float, Any]] = []
+
+        def call_later(self, delay: float, call: Any) -> Any:
+            self.asked.append((delay, call))
+            return self
+
+        def cancel(self) -> None:
+            self.asked.clear()
+
+    class Stage:
+        rung = 0
+
+        def ring(self) -> None:
+            self.rung += 1
+
+    class Hand:
+        time = 5.0
+
+        def now(self) -> float:
+            return self.time
+
+    loop, stage, clock = Loop(), Stage(), Hand()
+    alarm = Alarm(loop, clock, 5.5, stage)  # type: ignore[arg-type]
+    clock.time = 5.4995
+    loop.asked[-1][1]()
+    assert (stage.rung, [round(delay, 6) for delay, _ in loop.asked]) == (0, [0.5, 0.001])
+    clock.time = 5.5005
+    loop.asked[-1][1]()
+    assert stage.rung == 1
+    alarm.cancel()
+    assert loop.asked == []
+
+
+def test_a_client_that_leaves_while_the_dial_hangs_leaves_nothing(wire: Wire) -> None:
+    """Its end comes before the upstream is reached; once it is, both connections end."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        proxy = wire.open(name="q", upstream=listener.getsockname())
+        stack.enter_context(connect(listener.getsockname()))  # fills the backlog: the next dial gets no answer
+        connect(proxy.listen).close()
+        CLOCK.sleep(0.05)
+        assert wire.call(lambda: len(proxy.connections)) == 1
+        for _ in range(2):
+            listener.settimeout(10)
+            stack.enter_context(listener.accept()[0])
+        deadline = CLOCK.now() + 5
+        while wire.call(lambda: len(proxy.connections)):
+            assert CLOCK.now() < deadline
+            CLOCK.sleep(0.005)
 
 
 def test_timeout_zero_is_a_black_hole_until_it_is_removed(wire: Wire, proxy: Proxy) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from licensing_harness.commands.drill import shipped
 from licensing_harness.errors import UsageError
-from licensing_harness.generate.drill import Expect, Measured, measured, phases, read_drill, recoveries
+from licensing_harness.generate.drill import Expect
+from licensing_harness.generate.drill_file import read_drill
+from licensing_harness.generate.drill_measures import Measured, phases, recoveries, rehearsed
 from licensing_harness.history import Fault, Operation, StoryHistory
-from licensing_harness.verdict import Verdict
+from licensing_harness.options import BY_NAME
+from licensing_harness.verdict import Exit, Verdict, worst
 from licensing_harness.vocabulary import FaultKind, Outcome
 
 SOUND = """
@@ -39,14 +44,22 @@ def call(n: int, begin: float, end: float | None, outcome: Outcome, client: str 
     )
 
 
-def story(*operations: Operation, fault: tuple[float, float | None] = (1.0, 2.0)) -> StoryHistory:
+def story(
+    *operations: Operation,
+    fault: tuple[float, float | None] = (1.0, 2.0),
+    kind: FaultKind = FaultKind.LATENCY,
+    met: int = 1,
+    **more: Any,
+) -> StoryHistory:
     begin, end = fault
     return StoryHistory(
+        complete=True,
+        **more,
         story="s",
         world="live",
         scenario="drill/x",
         operations=list(operations),
-        faults=[Fault(n=99, story="s", fault=FaultKind.TIMEOUT, begin=begin, end=end, where="wire", met=1)],
+        faults=[Fault(n=99, story="s", fault=kind, begin=begin, end=end, where="wire", met=met)],
     )
 
 
@@ -63,57 +76,76 @@ def test_the_drills_that_are_shipped_can_be_read() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('title = "Slow wire"', "", 'title is missing, as in title = "Answers'),
-        ('title = "Slow wire"', 'title = "x"\nload = 3', "[load]: a table is needed here, not 3"),
-        ('title = "Slow wire"', 'title = "x"\nfualt = 3', "unknown key 'fualt'; did you mean 'fault'?"),
-        ('title = "Slow wire"', 'title = "x"\ntries = 3', 'give ids of promises, as in tries = ["SEA-001"]'),
-        ('title = "Slow wire"', 'title = "x"\nload = {rate = 0}', "[load]: rate = 0: give a number from 0.1 to 2000"),
-        ('title = "Slow wire"', 'title = "x"\nload = {rate = nan}', "[load]: rate = nan: give a number"),
+        ('title = "Slow wire"', "", 'slow.toml: title is missing, as in title = "Answers'),
+        ('title = "Slow wire"', 'title = " "', 'slow.toml:2: title is missing, as in title = "Answers'),
+        ('title = "Slow wire"', 'title = "x"\nload = 3', "slow.toml:3: [load]: a table is needed here, not 3"),
+        ('title = "Slow wire"', 'title = "x"\nfualt = 3', "slow.toml:3: unknown key 'fualt'; did you mean 'fault'?"),
+        ('title = "Slow wire"', 'title = "x"\n\ntries = 3', "slow.toml:4: tries: give ids of promises, as in tries"),
+        ('title = "Slow wire"', 'title = "x"\ntries = ["SEA-1"]', "slow.toml:3: tries: give ids of promises"),
+        ('title = "Slow wire"', 'title = "x"\nworld = "livee"', "slow.toml:3: world = 'livee' is none; did you mean"),
+        (
+            'title = "Slow wire"',
+            'title = "x"\ntarget = {taget = "x"}',
+            "slow.toml:3: [target]: unknown key 'taget'; did",
+        ),
+        ('title = "Slow wire"', 'title = "x"\nload = {rate = 0}', "slow.toml:3: [load]: rate = 0: give a number from"),
+        ('title = "Slow wire"', 'title = "x"\n[load]\nrate = nan', "slow.toml:4: [load]: rate = nan: give a number"),
+        ('title = "Slow wire"', 'title = "x"\n[load]\nherd = 1', "slow.toml:4: [load]: herd = 1: give true or false"),
+        (
+            'title = "Slow wire"',
+            'title = "x"\n[load]\nclients = 501',
+            "slow.toml:4: [load]: clients = 501: give a whole number from 1 to 500",
+        ),
         (
             'title = "Slow wire"',
             'title = "x"\nload = {verbs = {validate = 0}}',
-            "[load] verbs: at least one verb must have a weight above 0",
+            "slow.toml:3: [load]: verbs: at least one verb must have a weight above 0",
         ),
         (
             'title = "Slow wire"',
-            'title = "x"\nload = {verbs = {valdate = 1}}',
-            "[load] verbs: unknown key 'valdate'; did you mean 'validate'?",
+            'title = "x"\n[load]\nrate = 1\n[load.verbs]\nvaldate = 1',
+            "slow.toml:5: [load]: verbs: unknown key 'valdate'; did you mean 'validate'?",
         ),
-        ('title = "Slow wire"', 'title = "x"\nstop = {seconds = 0}', "[stop]: seconds = 0: give a number from 1"),
+        (
+            'title = "Slow wire"',
+            'title = "x"\n[stop]\n# not so\nseconds = 0',
+            "slow.toml:5: [stop]: seconds = 0: give a number from 1",
+        ),
         ('kind = "latency"', "", "slow.toml:6: a fault needs a 'kind', such as kind"),
         ('kind = "latency"', 'kind = "latncy"', "slow.toml:7: unknown kind 'latncy'; did you mean 'latency'?"),
         ("end = 2", "", "slow.toml:7: latency needs 'end'"),
         ("end = 2", "end = 1", "slow.toml:10: end: 1 is not after the start, 1"),
         ("latency = 100", "latency = 1\ntimeout = 1", "slow.toml:12: unknown key 'timeout'"),
         ('"clients->server"', '"phone->server"', "slow.toml:8: unknown link 'phone->server'"),
-        ('kind = "latency"', 'kind = "bandwidth"\nrate = 9', "unknown key 'latency'"),
+        ('kind = "latency"', 'kind = "bandwidth"\nrate = 9', "slow.toml:12: unknown key 'latency'"),
         ("latency = 100", "", "slow.toml:7: latency needs 'latency'"),
         (
             "latency = 100",
-            'latency = 1\n[[fault]]\nkind = "bandwidth"\nlink = "clients->server"\nstart = 1\nend = 2\nrate = 9',
-            "[[fault]] bandwidth: the live world does not have bandwidth yet; a drill can do latency, timeout",
-        ),
-        (
-            "latency = 100",
-            'latency = 1\n[[fault]]\nkind = "crash"\nnode = "server"\nstart = 1\nend = 2',
-            "[[fault]] crash: a drill kills the server and starts it again at once: give at",
+            'latency = 1\n[[fault]]\nkind = "crash"\nnode = "sever"\nat = 1',
+            "slow.toml:14: unknown node 'sever'; did you mean 'server'?",
         ),
         (
             "latency = 100",
             'latency = 1\n[[fault]]\nkind = "latency"\nlink = "clients->server"\nstart = 1.5\nend = 3\nlatency = 1',
             "latency on clients->server overlaps fault 1",
         ),
-        ("at_least = 0.9", "", "[[steady]] 1: give at_least or at_most, or both"),
-        ('"accepted-share"', '"recovery"', "[[steady]] 1: recovery is measured after the faults"),
-        ('phase = "during"', 'phase = "durin"', "[[expect]] 1: phase = 'durin' is none; did you mean 'during'?"),
-        ("[[expect]]", "[expect]", "no TOML"),
+        ("at_least = 0.9", "", "slow.toml:3: [[steady]] 1: give at_least or at_most, or both"),
+        ("at_least = 0.9", 'at_least = "0.9"', "slow.toml:5: [[steady]] 1: at_least = '0.9': give a number from 0"),
+        ('"accepted-share"', '"recovery"', "slow.toml:4: [[steady]] 1: recovery is measured after the faults"),
+        (
+            'phase = "during"',
+            'phase = "durin"',
+            "slow.toml:13: [[expect]] 1: phase = 'durin' is none; did you mean 'during'?",
+        ),
+        ('phase = "during"', "", "slow.toml:12: [[expect]] 1: phase is missing; choose from before, during"),
+        ("[[expect]]", "[expect]", "slow.toml:16: no TOML"),
     ],
 )
 def test_what_can_t_be_read_is_refused_with_its_place(old: str, new: str, message: str) -> None:
     """One line: the file, the place, what is wrong, and what would do."""
     assert old in SOUND
     with pytest.raises(UsageError) as refused:
-        read_drill(SOUND.replace(old, new, 1) if old != "[[expect]]" else SOUND.replace(old, new), "slow.toml")
+        read_drill(SOUND.replace(old, new, 1) if old != "[[expect]]" else SOUND.replace(old, new), "slow.toml", BY_NAME)
 
     assert message in str(refused.value)
     assert str(refused.value).startswith("slow.toml:")
@@ -138,18 +170,19 @@ def test_a_call_belongs_to_the_outage_that_it_met() -> None:
         call(3, 1.5, 1.6, Outcome.UNKNOWN),
         call(4, 0.7, None, Outcome.UNKNOWN),
         call(5, 2.1, 2.2, Outcome.ACCEPTED),
+        call(6, 3.0, 3.1, Outcome.ACCEPTED),
+        clean_up=6,
     )
-    clean = story(call(1, 3.0, 3.1, Outcome.ACCEPTED))
 
-    found = phases(told, clean)
+    found = phases(told)
 
     numbers = {phase: [each.n for each in calls] for phase, calls in found.items()}
-    assert numbers == {"before": [1], "during": [2, 3, 4], "after": [5], "clean-up": [1]}
+    assert numbers == {"before": [1], "during": [2, 3, 4], "after": [5], "clean-up": [6]}
 
 
 def test_a_fault_without_an_end_leaves_no_after() -> None:
     """What was not seen to end may still be on."""
-    found = phases(story(call(1, 5.0, 5.1, Outcome.ACCEPTED), fault=(1.0, None)), None)
+    found = phases(story(call(1, 5.0, 5.1, Outcome.ACCEPTED), fault=(1.0, None)))
 
     assert [each.n for each in found["during"]] == [1]
     assert found["after"] == []
@@ -162,6 +195,8 @@ def test_recovery_is_the_first_yes_to_a_call_begun_after_the_fault() -> None:
         call(2, 2.6, 2.7, Outcome.UNKNOWN),
         call(3, 2.8, 2.9, Outcome.ACCEPTED),
         call(4, 2.2, 2.3, Outcome.UNKNOWN, "phone"),
+        call(5, 3.0, 3.1, Outcome.ACCEPTED, "phone"),
+        clean_up=5,
     )
 
     assert recoveries(told) == {"laptop": 0.9, "phone": None}
@@ -174,6 +209,8 @@ def test_each_expectation_is_held_broken_or_undecided() -> None:
         call(1, 0.5, 0.6, Outcome.ACCEPTED),
         call(2, 1.5, 1.6, Outcome.UNKNOWN),
         call(3, 2.5, 2.6, Outcome.ACCEPTED),
+        call(4, 3.0, 3.1, Outcome.ACCEPTED),
+        clean_up=4,
     )
     bad = story(
         call(1, 0.5, 0.6, Outcome.UNKNOWN),
@@ -181,17 +218,45 @@ def test_each_expectation_is_held_broken_or_undecided() -> None:
         call(3, 2.5, 9.6, Outcome.UNKNOWN),
     )
 
-    def verdicts(*stories: StoryHistory | None) -> dict[str, Verdict]:
-        found = measured(drill, *stories)  # type: ignore[arg-type]
-        return {each.expect.name: each.verdict for each in found}
+    def verdicts(told: StoryHistory) -> dict[str, Verdict]:
+        return {each.expect.name: each.verdict for each in rehearsed(drill, told).expectations}
 
-    clean = story(call(1, 3.0, 3.1, Outcome.ACCEPTED))
-    assert set(verdicts(good, clean).values()) == {Verdict.HELD}
-    assert verdicts(bad, bad)["during: refused at most 0"] is Verdict.BROKEN
-    assert verdicts(bad, bad)["before: accepted-share at least 0.9"] is Verdict.BROKEN
-    assert verdicts(bad, bad)["after: recovery at most 1.5"] is Verdict.BROKEN
-    assert verdicts(good, None)["clean-up: accepted-share at least 0.9"] is Verdict.UNDECIDED
-    assert set(verdicts(story(), None).values()) == {Verdict.UNDECIDED}
+    assert set(verdicts(good).values()) == {Verdict.HELD}
+    assert rehearsed(drill, good).codes == [0] * 5
+    assert verdicts(bad)["during: refused at most 0"] is Verdict.BROKEN
+    assert verdicts(bad)["before: accepted-share at least 0.9"] is Verdict.BROKEN
+    assert verdicts(bad)["after: recovery at most 1.5"] is Verdict.BROKEN
+    assert verdicts(bad)["clean-up: accepted-share at least 0.9"] is Verdict.UNDECIDED
+    assert set(verdicts(story()).values()) == {Verdict.UNDECIDED}
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"met": 0}, "set, and never met by traffic: latency"),
+        ({"kind": FaultKind.TIMEOUT}, "planned and never set: latency"),
+        ({"not_run": "no wire"}, "not run: no wire"),
+        ({"called_off": "too long"}, "called off: too long"),
+    ],
+)
+def test_a_drill_without_its_fault_is_undecided(more: dict[str, Any], said: str) -> None:
+    """Every expectation is met, and still nothing was rehearsed: 10."""
+    drill = read_drill(SOUND, "slow.toml")
+    calls = [call(n, n - 0.5, n - 0.4, Outcome.ACCEPTED) for n in range(1, 5)]
+
+    found = rehearsed(drill, story(*calls, clean_up=4, **more))
+
+    assert found.notes == (said,)
+    assert worst(found.codes) == Exit.UNDECIDED
+
+
+def test_a_kind_that_was_not_set_has_its_reason() -> None:
+    """So that the table of faults and promises can say why it was not tried."""
+    drill = read_drill(SOUND, "slow.toml")
+
+    found = rehearsed(drill, story(kind=FaultKind.TIMEOUT, not_run="no wire"))
+
+    assert found.not_set == {"latency": "no wire"}
 
 
 def test_a_client_watched_too_shortly_is_undecided() -> None:
@@ -199,7 +264,7 @@ def test_a_client_watched_too_shortly_is_undecided() -> None:
     drill = read_drill(SOUND, "slow.toml")
     told = story(call(1, 0.5, 0.6, Outcome.ACCEPTED), call(2, 2.5, 2.6, Outcome.UNKNOWN))
 
-    found = {each.expect.name: each for each in measured(drill, told, None)}
+    found = {each.expect.name: each for each in rehearsed(drill, told).expectations}
 
     assert found["after: recovery at most 1.5"].verdict is Verdict.UNDECIDED
 
@@ -210,7 +275,8 @@ def test_a_percentile_of_few_calls_is_not_measured() -> None:
     calls = [call(n, 1.0 + n / 100, 1.0 + n / 100 + 0.001 * n, Outcome.ACCEPTED) for n in range(1, 21)]
 
     def p95(count: int) -> Measured:
-        return next(each for each in measured(drill, story(*calls[:count]), None) if each.expect.measure == "p95")
+        found = rehearsed(drill, story(*calls[:count]))
+        return next(each for each in found.expectations if each.expect.measure == "p95")
 
     assert p95(19).value is None
     assert p95(20).value == pytest.approx(19.0)

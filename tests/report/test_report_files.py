@@ -23,7 +23,7 @@ from licensing_harness.report.junit import junit
 from licensing_harness.report.results import read_result
 from licensing_harness.report.stepsummary import LIMIT, step_summary
 from licensing_harness.report.text import masked
-from licensing_harness.verdict import Finding, RunResult, Verdict
+from licensing_harness.verdict import RESULT_SCHEMA, Finding, RunResult, Verdict
 
 WALL = 1_795_573_859.0
 SCHEMA = json.loads(SCHEMA_FILE.read_text())
@@ -88,7 +88,10 @@ def test_schema_knows_every_member(run: Run) -> None:
         lambda each: each.pop("verdict"),
         lambda each: each["promises"][0].update(verdict="passed"),
         lambda each: each["findings"][0]["evidence"][0].pop("outcome"),
-        lambda each: each.update(schema=2),
+        lambda each: each.update(schema=RESULT_SCHEMA + 1),
+        lambda each: each["matrix"].append({"fault": "crash"}),
+        lambda each: each["matrix"][0].update(reason=None),
+        lambda each: each["drill"].update(phases=[{"phase": "later"}]),
     ):
         bad = json.loads(json.dumps(good))
         spoil(bad)
@@ -112,7 +115,7 @@ def test_unreadable_results_and_cases_are_refused_with_the_way_out(read: Any, tm
         path.write_text(content)
         with pytest.raises(UsageError, match="not a"):
             read(path)
-    path.write_text('{"schema": 2}')
+    path.write_text('{"schema": 99}')
     with pytest.raises(UsageError, match="Upgrade licensing-harness"):
         read(path)
 

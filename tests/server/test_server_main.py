@@ -25,6 +25,7 @@ from server_inside import ISSUE, PostgresqlDatabase
 
 from reference_server.__main__ import main
 from reference_server.keys import make_pem
+from reference_server.store.sqlite import unusable
 
 
 @contextmanager
@@ -206,6 +207,7 @@ def test_a_database_in_use_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize("locked_folder", [False, True], ids=["file", "folder"])
 def test_a_read_only_database_is_named(capsys: pytest.CaptureFixture[str], *, locked_folder: bool) -> None:
     """The file, or its folder, may not be written by this user."""
+    assert callable(unusable)  # loaded before we are "nobody", who may not read where it is loaded from
     folder = Path(tempfile.mkdtemp(prefix="licensing-ro-"))
     try:
         with closing(sqlite3.connect(folder / "a.db")) as connection:
@@ -327,3 +329,23 @@ def test_a_defect_is_planted_by_name(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=15)
         assert process.returncode == 0
+
+
+def test_a_test_clock_is_there_only_when_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Off by default; with it an API token sets the clock, strictly read; and never on an address that others reach."""
+    with started("--db", tmp_path / "a.db") as (_, line):
+        assert call(line["url"], line["api_token"], "/test-clock", {"offset": 5})[0] == 404
+    with started("--db", tmp_path / "b.db", "--test-clock") as (_, line):
+        url, token = line["url"], line["api_token"]
+        assert call(url, "", "/test-clock", {"offset": 5})[0] == 401
+        assert call(url, token, "/test-clock", {"offset": "5"})[0] == 422
+        assert call(url, token, "/test-clock", {"offset": 1e12})[0] == 422
+        before = call(url, token, "/test-clock", {"offset": 0})[1]
+        after = call(url, token, "/test-clock", {"offset": 86_400.5})[1]
+        assert after["offset"] == 86_400.5
+        assert after["server_time"] - before["server_time"] >= 86_400_500
+        _, made = issue(url, token, "k")
+        assert made["server_time"] >= after["server_time"]
+    code, line = refused(capsys, "--db", tmp_path / "c.db", "--host", "0.0.0.0", "--test-clock")
+    assert code == 2
+    assert "--test-clock is for this machine only, and 0.0.0.0 is not" in line

@@ -203,24 +203,61 @@ async def _licences(store: Store) -> int:
     return len((await store.read(store.statements.load)).licences)
 
 
+_END_OTHERS = sqlalchemy.text(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
 def test_a_lost_connection_is_made_anew(postgresql: Database) -> None:
-    """PostgreSQL ends our sessions: the batch under way fails, the next one is committed."""
+    """PostgreSQL ends our sessions between two commits: neither a commit nor a read is the price."""
 
     async def body() -> None:
         store = postgresql.store()
         await store.open()
-        assert await _licences(store) == 0
         with postgresql.engine().connect() as connection:
-            connection.execute(
-                sqlalchemy.text(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                )
-            )
-        with pytest.raises(StoreError):
-            await store.commit(store.statements.write, FIRST)
-        with pytest.raises(StoreError):
-            await _licences(store)
+            connection.execute(_END_OTHERS)
+        await store.commit(store.statements.write, FIRST)
+        assert await _licences(store) == 2
+        with postgresql.engine().connect() as connection:
+            connection.execute(_END_OTHERS)
+        assert await _licences(store) == 2
+        await store.commit(store.statements.write, Rows(settings=[("a", "b")]))
+        await store.close()
+
+    run(body())
+
+
+def test_a_ledger_that_went_on_without_us_is_read_anew(postgresql: Database) -> None:
+    """While the session was gone another server may have written: the batch fails, and nothing of it is stored."""
+
+    async def body() -> None:
+        store = postgresql.store()
+        await store.open()
+        await store.commit(store.statements.write, FIRST)
+        with postgresql.engine().connect() as connection:
+            connection.execute(_END_OTHERS)
+            connection.execute(sqlalchemy.text("INSERT INTO events VALUES (99, '\\x00', '\\x00', '\\x00')"))
+            connection.commit()
+        with pytest.raises(StoreError, match="the ledger is to be read anew"):
+            await store.commit(store.statements.write, Rows(settings=[("a", "b")]))
+        assert await store.read(lambda connection: store.statements.setting(connection, "a")) is None
+        await store.close()
+
+    run(body())
+
+
+def test_a_lock_of_somebody_elses_is_waited_for_so_long(postgresql: Database) -> None:
+    """A table that stays locked fails the batch, before a client gives up; then the next one is committed."""
+
+    async def body() -> None:
+        store = postgresql.store()
+        await store.open()
+        with postgresql.engine().connect() as connection:
+            connection.execute(sqlalchemy.text("LOCK TABLE events IN EXCLUSIVE MODE"))
+            with pytest.raises(StoreError, match="lock timeout"):
+                await store.commit(store.statements.write, FIRST)
+            assert await _licences(store) == 0
         await store.commit(store.statements.write, FIRST)
         assert await _licences(store) == 2
         await store.close()

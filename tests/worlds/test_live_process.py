@@ -237,7 +237,7 @@ def test_the_reference_servers_command() -> None:
     command = reference_command("python", "a.db", "k.pem", defect="seats-race")
     assert command == [
         "python", "-m", "reference_server", "--host", "127.0.0.1", "--port", "{port}", "--db", "a.db",
-        "--keys", "k.pem", "--lease", "2", "--token-lifetime", "3", "--defect", "seats-race",
+        "--keys", "k.pem", "--lease", "2", "--token-lifetime", "3", "--test-clock", "--defect", "seats-race",
     ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -11,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from toy import TOY, ToyAdapter, world
 
-from licensing_harness import Adapter, Allowed, Cap, Grant, HarnessError, NotRun
+from licensing_harness import Adapter, Allowed, Cap, Denied, Grant, HarnessError, NotRun
 from licensing_harness.errors import GuardRefused, TargetNotReady, UsageError
 from licensing_harness.history import StoryHistory
 from licensing_harness.vocabulary import FaultKind, LicenceSpec, Outcome
@@ -50,6 +51,23 @@ def test_what_was_waited_for_is_strictly_earlier() -> None:
     operations = story.history.operations
 
     assert all(before.ended < after.begin for before, after in pairwise(operations))
+
+
+def test_time_passes_up_to_a_moment_of_the_story() -> None:
+    """Counted from the first word; a moment that is over is not waited for, and leaving a step out moves no other."""
+    with world().story(scenario="s") as story:
+        licence = story.fresh_licence()
+        story.until(3)
+        story.call("laptop", "validate", licence)
+        story.until(2)
+        story.call("laptop", "validate", licence)
+        story.until(5.5)
+        assert story.elapsed == pytest.approx(5.5)
+    issue, first, second = story.history.operations
+
+    assert first.begin - issue.begin == pytest.approx(3)
+    assert second.begin - issue.begin < 4
+    assert {"do": "until", "seconds": 5.5} in story.history.plan
 
 
 def test_contending_calls_overlap() -> None:
@@ -192,6 +210,43 @@ def test_a_target_that_waits_for_ever_is_no_finding() -> None:
     with pytest.raises(HarnessError, match=r"hangs: .*POST /validate"):
         story.call("laptop", "validate", licence)
     story.close()
+
+
+def test_a_client_that_has_its_answer_does_not_hide_that_the_target_hangs() -> None:
+    """The timeout that was set for it is nothing that is going to happen."""
+    story = world(TOY + "?quiet=1").story(scenario="s")
+    licence = story.fresh_licence()
+    story.start("laptop", "validate", licence)
+    answered = story.call("phone", "activate", licence)
+    assert answered is not None
+    assert answered.accepted
+
+    with pytest.raises(HarnessError, match=r"hangs: .*POST /validate"):
+        story.settle()
+    story.close()
+
+
+def test_each_request_of_a_client_has_its_own_timeout() -> None:
+    """Three at once, sent one second apart, to a target that sleeps: each is given up in its own time."""
+    given_up: list[float] = []
+
+    class Eager(ToyAdapter):
+        async def validate(self, key: str, machine: str | None = None) -> Allowed | Denied:
+            async def late(seconds: float) -> None:
+                await asyncio.sleep(seconds)
+                with pytest.raises(TimeoutError):
+                    await super(Eager, self).validate(key, machine)
+                given_up.append(asyncio.get_running_loop().time())
+
+            await asyncio.gather(late(1), late(0), late(2))
+            return Allowed()
+
+    with world(TOY + "?sleepy=60", adapter=Eager, timeout=5).story(scenario="s") as story:
+        licence = story.fresh_licence()
+        began = story.now
+        story.call("laptop", "validate", licence)
+
+    assert [at - began for at in given_up] == [pytest.approx(each, abs=0.001) for each in (5, 6, 7)]
 
 
 def test_an_exception_in_the_target_is_a_500() -> None:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import random  # noqa: TID251 - the type only
+from typing import Any
+
 from toy import world
 
+from licensing_harness.entropy import stream
+from licensing_harness.faults.plan_kinds import KINDS
+from licensing_harness.generate.explore import Explorer
 from licensing_harness.history import StoryHistory
 from licensing_harness.target.reference import ReferenceAdapter, simulated
 from licensing_harness.worlds.simulated import SimulatedWorld
@@ -59,3 +65,61 @@ def test_the_same_seed_gives_the_same_history() -> None:
     assert accepted == asked
     assert len(asked) == 13
     assert not first.troubles
+
+
+NUMBERS: dict[str, dict[str, tuple[float, ...]]] = {
+    "latency": {"latency": (5, 60, 1500, 6000), "jitter": (0, 50)},
+    "bandwidth": {"rate": (200, 2000)},
+    "reset-peer": {"timeout": (0, 300)},
+    "timeout": {"timeout": (0, 250)},
+    "status": {"status": (429, 500, 502, 503)},
+    "truncate-body": {"keep": (0, 10)},
+    "corrupt-body": {"bytes": (1, 5)},
+    "stale-answer": {"age": (0.001, 0.05, 0.5)},
+    "duplicate": {"delay": (0, 1, 20, 700, 6000)},
+    "reorder": {"delay": (10, 800, 7000)},
+    "clock-offset": {"offset": (-5, -0.5, 0.5, 5, 100)},
+    "clock-drift": {"drift": (-0.9, -0.2, 0.5, 3)},
+    "clock-jump": {"by": (0.3, 1, 3, 70)},
+    "clock-rollback": {"by": (0.3, 1, 3, 70)},
+    "store-slow": {"delay": (10, 300)},
+}
+POSSIBLE = [kind for kind, row in KINDS.items() if not row.not_simulated and kind == row.fault.value]
+
+
+def drawn_fault(draw: random.Random) -> dict[str, Any]:
+    """A step that breaks something, anything: how much, which calls, how long."""
+    kind = draw.choice(POSSIBLE)
+    row = KINDS[kind]
+    given: dict[str, float] = {name: draw.choice(values) for name, values in NUMBERS.get(kind, {}).items()}
+    if "first" in row.parameters:
+        given |= draw.choice([{}, {"first": draw.randint(1, 4)}, {"every": draw.randint(2, 4)}])
+    if "toxicity" in row.parameters:
+        given["toxicity"] = draw.choice([1.0, 0.5])
+    step: dict[str, Any] = {"do": "fault", "kind": kind, "parameters": given}
+    if row.stream:
+        step["stream"] = draw.choice(["upstream", "downstream"])
+    if row.when == "during" or (row.when == "either" and draw.random() < 0.5):
+        step["seconds"] = draw.choice([0.01, 0.1, 0.5, 2.0, 20.0])
+    return step
+
+
+def test_the_sound_server_is_not_accused_whatever_breaks() -> None:
+    """Explored stories with six faults of any kind in each: no violation, every kind met, most promises tried."""
+    explorer = Explorer(simulated(), ReferenceAdapter)
+    met: set[str] = set()
+    tried: set[str] = set()
+    for seed in range(80):
+        plan = list(explorer.family.plan(seed, 40))
+        draw = stream(seed, "faults")
+        for _ in range(6):
+            plan.insert(draw.randrange(len(plan) + 1), drawn_fault(draw))
+        history = explorer.tell(plan, f"{seed}/faults")
+        judgement = explorer.judge(history)
+
+        assert judgement.violations == (), seed
+        met |= {each.fault.value for each in history.faults if each.met}
+        tried |= judgement.occasions.keys()
+
+    assert met == set(POSSIBLE)
+    assert len(tried) > 20

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from docutils import nodes
@@ -160,6 +160,47 @@ def fault_reasons() -> str:
     )
 
 
+def drill_keys(table_name: str) -> Callable[[], str]:
+    """The keys of one table of a drill file."""
+
+    def describe() -> str:
+        from licensing_harness.generate import drill_keys as keys
+
+        def default(key: keys.Key) -> str:
+            if key.required:
+                return "needed"
+            match key.default:
+                case None | () | {}:
+                    return "none"
+                case bool():
+                    return str(key.default).lower()
+                case dict():
+                    return "`{ " + ", ".join(f"{name} = {value}" for name, value in key.default.items()) + " }`"
+                case float():
+                    return f"{key.default:g}"
+            return str(key.default)
+
+        found: Mapping[str, keys.Key] = getattr(keys, table_name)
+        return table(
+            ["key", "means", "default"], [[f"`{name}`", key.does, default(key)] for name, key in found.items()]
+        )
+
+    return describe
+
+
+def drills() -> str:
+    """Every drill that comes along: its name, what it rehearses, what it breaks, and what it tries."""
+    from licensing_harness.commands.drill import shipped
+    from licensing_harness.generate.drill_file import read_drill
+
+    rows = []
+    for name, path in shipped().items():
+        drill = read_drill(path.read_text(encoding="utf-8"), path.name)
+        kinds = ", ".join(dict.fromkeys(f"`{each.kind}`" for each in drill.faults.faults))
+        rows.append([f"`{name}`", drill.title, kinds, ", ".join(drill.tries), f"{drill.seconds:g} s"])
+    return table(["name", "rehearses", "faults", "promises", "load"], rows)
+
+
 def exit_codes() -> str:
     """Every exit code, worst first, in the order in which one wins over another."""
     from licensing_harness.verdict import Exit, worst
@@ -213,6 +254,10 @@ CONTENTS: Final[dict[str, Callable[[], str]]] = {
     "capabilities": capabilities,
     "reasons": reasons,
     "exit-codes": exit_codes,
+    "drill-top": drill_keys("TOP"),
+    "drill-load": drill_keys("LOAD"),
+    "drill-stop": drill_keys("STOP"),
+    "drills": drills,
     "fault-kinds": fault_kinds,
     "fault-reasons": fault_reasons,
     "extension-toxics": extension_toxics,
@@ -221,6 +266,7 @@ CONTENTS: Final[dict[str, Callable[[], str]]] = {
     **{f"fields-{name}": fields(name) for name in ("Header", "StoryOpened", "Begun", "Operation", "Fault")},
     **{f"fields-{name}": fields(name) for name in ("StoryEnded", "RunResult", "PromiseResult", "ScenarioResult")},
     "fields-Finding": fields("Finding"),
+    **{f"fields-{name}": fields(name) for name in ("FaultResult", "CellResult")},
 }
 
 

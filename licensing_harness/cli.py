@@ -244,7 +244,7 @@ def replay(
 
 
 @app.command()
-@_with_options("target", "adapter", "seed", "report", "defect")
+@_with_options("target", "adapter", "seed", "report", "defect", "only")
 def explore(
     given: dict[str, Any],
     *,
@@ -254,11 +254,17 @@ def explore(
     self_check: Annotated[
         bool, typer.Option("--self-check", help="Tell every seed twice, not one in fifty: exit 3 when it differs.")
     ] = False,
+    calm: Annotated[bool, typer.Option("--calm", help="Tell stories without faults, for comparison.")] = False,
+    without: Annotated[
+        Optional[list[str]],  # noqa: UP045 - Typer reads it at run time
+        typer.Option(help="A kind of fault that stories do without (may be repeated).", metavar="KIND"),
+    ] = None,
 ) -> int:
     """Tell many generated stories in the simulated world, on all cores, until a promise breaks.
 
-    Each seed is a story of its own. The first that breaks a promise is made as small as it gets, and
-    left as a case to replay. Exit 0 only if everything that there is to try was tried, else 10.
+    Each seed is a story of its own, with its operations and its faults. The first that breaks a promise is made
+    as small as it gets, and left as a case to replay. Exit 0 only if everything that there is to try was tried,
+    else 10.
 
     [bold]Examples[/bold]
 
@@ -268,7 +274,9 @@ def explore(
 
       licensing-harness explore --seed 7 --seeds 200 --defect lease-never-ends
     """
-    return _command("explore")(given, seeds=seeds, jobs=jobs, steps=steps, self_check=self_check)
+    return _command("explore")(
+        given, seeds=seeds, jobs=jobs, steps=steps, self_check=self_check, calm=calm, without=without or []
+    )
 
 
 @app.command()

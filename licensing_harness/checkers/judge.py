@@ -141,18 +141,27 @@ def answered_by_the_target(story: StoryHistory) -> StoryHistory:
     """The story without answers that are not the target's own: the calls they were given to count as unknown.
 
     Somebody between client and target gave an old answer, or changed one. What
-    the client made of it says nothing about the target.
+    the client made of it says nothing about the target. An old page of the audit
+    trail is the target's own all the same: its entries are kept, for the client
+    asks for what comes after them. When they were read is not known.
     """
     others: set[int] = set()
+    changed: set[int] = set()
     for fault in story.faults:
         if fault.fault in _ANSWERS and fault.met:
-            others |= touched_by(fault, story)
+            touched = touched_by(fault, story)
+            others |= touched
+            changed |= touched if fault.fault is FaultKind.CORRUPT_BODY else set()
     if not others:
         return story
-    operations = [
-        structs.replace(each, outcome=Outcome.UNKNOWN, end=None, answer={}) if each.n in others else each
-        for each in story.operations
-    ]
+    operations = []
+    for each in story.operations:
+        if each.n not in others:
+            operations.append(each)
+        elif each.verb == "audit_log" and each.n not in changed:
+            operations.append(structs.replace(each, outcome=Outcome.UNKNOWN))
+        else:
+            operations.append(structs.replace(each, outcome=Outcome.UNKNOWN, end=None, answer={}))
     return replace(story, operations=operations)
 
 

@@ -1,4 +1,8 @@
-"""The audit trail as a story read it: every page, put together by sequence number."""
+"""The audit trail as a story read it: every page, put together by sequence number.
+
+A page that came out of a cache has entries and the outcome unknown: what it shows
+was in the trail, and what it does not show may have been.
+"""
 
 from __future__ import annotations
 
@@ -50,9 +54,9 @@ def _assemble(index: Index) -> Trail:
     trail = Trail()
     known: dict[int, Entry] = {}
     for reading in index.verbs.get("audit_log", ()):
-        if not reading.accepted:
+        if not reading.accepted and not reading.answer:
             continue
-        if trail.last is None or began(trail.last) < began(reading):
+        if reading.accepted and (trail.last is None or began(trail.last) < began(reading)):
             trail.last = reading
         trail.until = max(trail.until, reading.ended)
         for entry in _entries(reading):

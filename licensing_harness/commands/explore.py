@@ -1,32 +1,36 @@
 """``explore``: many seeds of drawn stories in the simulated world, on all cores, up to the first broken promise.
 
 Nothing that was tried may stay untried: a run in which some kind of operation was
-never accepted, or some promise had no occasion to be broken, proves nothing and
-exits 10. Some seeds are told twice; two histories of one seed are exit 3.
+never accepted, some kind of fault never met, or some promise had no occasion to be
+broken, proves nothing and exits 10. Some seeds are told twice; two histories of one seed are exit 3.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Any, Final
 
+from licensing_harness.checkers.judge import ALL_PROMISES
 from licensing_harness.checkers.tally import Tally, finding
 from licensing_harness.clock import Clock, RealClock
 from licensing_harness.commands.gate import configured
 from licensing_harness.commands.planted import check_defect
 from licensing_harness.config import Config
-from licensing_harness.generate.explore import Explorer, Finding, Reached, described
+from licensing_harness.errors import UsageError, way_out
+from licensing_harness.generate.draw_faults import kinds_for
+from licensing_harness.generate.explore import Explorer, Finding, Reached, described, reached_lines
 from licensing_harness.generate.shrink import described as steps_of
 from licensing_harness.generate.workers import explore_all, mute
 from licensing_harness.history import HistoryWriter, lines_of
 from licensing_harness.report.directory import RunDirectory
 from licensing_harness.report.text import finding_text, many
 from licensing_harness.run import HISTORY, Run, new_place
-from licensing_harness.verdict import Exit
+from licensing_harness.verdict import Exit, Promise
+from licensing_harness.vocabulary import ADDED, FaultKind
 
 _OFTEN: Final = 1.9
 """Seconds between two lines of progress, a little less than the two that are promised."""
@@ -34,7 +38,16 @@ _OFTEN: Final = 1.9
 _SHOWN: Final = 6
 
 
-def run(given: Mapping[str, Any], *, seeds: int, jobs: int, steps: int, self_check: bool) -> int:
+def run(
+    given: Mapping[str, Any],
+    *,
+    seeds: int,
+    jobs: int,
+    steps: int,
+    self_check: bool,
+    calm: bool = False,
+    without: Sequence[str] = (),
+) -> int:
     """Explore; returns 1 for a broken promise, 10 when too little was tried, else 0.
 
     Raises UsageError, NotRun for a target that can't be simulated, and HarnessError
@@ -45,7 +58,15 @@ def run(given: Mapping[str, Any], *, seeds: int, jobs: int, steps: int, self_che
     check_defect(config)
     it = Run(config, new_place(config, invoked_in=Path.cwd(), clock=clock))
     first = it.place.seed
-    explorer = Explorer(it.simulated_target(), it.adapter, steps, config.secrets)
+    explorer = Explorer(
+        it.simulated_target(),
+        it.adapter,
+        steps,
+        calm=calm,
+        without=kinds_of(without),
+        promises=chosen(config.only),
+        secrets=config.secrets,
+    )
     jobs = jobs or _cores()
     mute()
     progress = _Progress(clock, seeds)
@@ -61,9 +82,11 @@ def run(given: Mapping[str, Any], *, seeds: int, jobs: int, steps: int, self_che
             done = f"{reached.seeds:,} of {many(seeds, 'seed')} judged, and no promise was broken in them"
             return _end(f"interrupted: {done}", Exit.INTERRUPTED)
     progress.end(reached)
+    for heading, line in reached_lines(reached):
+        _say(f"  {heading}: {line}")
     if reached.broken is not None:
         seed, promise = reached.broken
-        return _broken(it, explorer.shrunk(seed, promise), seed, _again(config, seed, steps))
+        return _broken(it, explorer.shrunk(seed, promise), seed, _again(config, explorer, seed))
     if reached.twice:
         _say(f"{many(reached.twice, 'seed')} told twice, with equal histories")
     missing = explorer.missing(reached)
@@ -110,10 +133,38 @@ class _Progress:
         sys.stdout.flush()
 
 
-def _again(config: Config, seed: int, steps: int) -> str:
+def chosen(only: Sequence[str]) -> tuple[Promise, ...]:
+    """The promises that these names mean: one of them, or a family (``SEA``); all when nothing is named.
+
+    Raises UsageError for a name that is neither.
+    """
+    known = {each.id: (each,) for each in ALL_PROMISES}
+    for each in ALL_PROMISES:
+        known[each.family] = (*known.get(each.family, ()), each)
+    for name in only:
+        if name not in known:
+            message = f"--only {name}: explore judges by promises; {way_out(name, known)}"
+            raise UsageError(message)
+    wanted = {each.id for name in only for each in known[name]}
+    return tuple(each for each in ALL_PROMISES if each.id in wanted or not only)
+
+
+def kinds_of(names: Sequence[str]) -> frozenset[FaultKind]:
+    """The kinds of fault with these names. Raises UsageError for one that is none, or that is not drawn anyway."""
+    drawn = sorted(kind.value for kind in kinds_for(ADDED))
+    for name in names:
+        if name not in drawn:
+            message = f"--without {name}: no kind of fault that explore draws; {way_out(name, drawn)}"
+            raise UsageError(message)
+    return frozenset(map(FaultKind, names))
+
+
+def _again(config: Config, explorer: Explorer, seed: int) -> str:
     """The command that finds it again."""
     named = [f"--{name} {quote(value)}" for name, value in config.naming().items() if name != "control"]
-    return " ".join(["licensing-harness explore --seeds 1", f"--seed {seed}", f"--steps {steps}", *named])
+    named += [f"--only {name}" for name in config.only]
+    named += ["--calm"] if explorer.calm else [f"--without {kind}" for kind in sorted(explorer.without)]
+    return " ".join(["licensing-harness explore --seeds 1", f"--seed {seed}", f"--steps {explorer.steps}", *named])
 
 
 def _broken(it: Run, found: Finding, seed: int, again: str) -> int:

@@ -26,6 +26,12 @@ def known_defects(names: Sequence[str] = ()) -> dict[str, str]:
     return {name: known[name] for name in names or known}
 
 
+def explored_defects() -> frozenset[str]:
+    """Those that no scenario tries: something must go wrong at the right moment, and ``explore`` finds them."""
+    planted = importlib.import_module("reference_server.defects").DEFECTS
+    return frozenset(str(name) for name, defect in planted.items() if defect.explored)
+
+
 def check_defect(config: Config) -> None:
     """Raise UsageError when these settings plant a bug that there is none of."""
     if config.defect and config.target is None:

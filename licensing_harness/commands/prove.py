@@ -1,9 +1,10 @@
 """``prove``: every defect of the reference server is found, and the sound server is accused of nothing.
 
 Each defect is hunted in the simulated world, in a process of its own, by the
-scenarios that try its promise, first with little effort and then with more. It is
-*killed* when that promise is broken; what else broke on the way stands in its row
-of the matrix. Then the sound server runs all scenarios under many seeds: every
+scenarios that try its promise, first with little effort and then with more; one of
+those that need something to go wrong at the right moment, by ``explore``, which
+judges by that promise alone. It is *killed* when that promise is broken; what else
+broke on the way stands in its row of the matrix. Then the sound server runs all scenarios under many seeds: every
 accusation is a false alarm.
 """
 
@@ -12,12 +13,13 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from rich.console import Console
 from rich.table import Table
@@ -25,7 +27,7 @@ from rich.table import Table
 from licensing_harness.checkers.judge import ALL_PROMISES, judge_story
 from licensing_harness.clock import RealClock
 from licensing_harness.commands.gate import environment, pytest_command
-from licensing_harness.commands.planted import known_defects
+from licensing_harness.commands.planted import explored_defects, known_defects
 from licensing_harness.config import Config, resolve
 from licensing_harness.errors import HarnessError, UsageError
 from licensing_harness.history import HistoryReader
@@ -38,6 +40,12 @@ _SEED: Final = 20_261_125
 """Fixed, so that two runs prove the same."""
 
 _EFFORTS: Final = {"smoke": ("smoke",), "ci": ("smoke", "ci"), "nightly": ("smoke", "ci", "nightly")}
+_SEEDS: Final = {"smoke": 500, "ci": 4000, "nightly": 40_000}
+"""How many stories are told, by depth, of a server with a defect that only ``explore`` finds."""
+
+_FIRST: Final = 1
+"""The seed that exploring begins with: those that the documentation names are counted from there."""
+
 _WIDTH: Final = 110
 """Columns of the matrix: a narrower terminal wraps its lines, a pipe gets them whole."""
 
@@ -83,6 +91,7 @@ def run(*, names: list[str], seeds: int, jobs: int, depth: str) -> int:
         message = f"--depth {depth!r} is none of {', '.join(_EFFORTS)}"
         raise UsageError(message)
     defects = known_defects(names)
+    explored = explored_defects()
     console = Console(highlight=False)
     console.width = max(console.width, _WIDTH)
     state = Path.cwd() / ".licensing"
@@ -91,7 +100,9 @@ def run(*, names: list[str], seeds: int, jobs: int, depth: str) -> int:
     progress = _Progress(console, seeds)
     with ThreadPoolExecutor(jobs) as pool:
         hunts = {
-            name: pool.submit(_hunt, name, promise, directory, _EFFORTS[depth], progress)
+            name: pool.submit(_explore, name, promise, directory, _SEEDS[depth], progress)
+            if name in explored
+            else pool.submit(_hunt, name, promise, directory, _EFFORTS[depth], progress)
             for name, promise in defects.items()
         }
         clean = [pool.submit(_clean, first, share, directory, progress) for first, share in _shares(seeds, jobs)]
@@ -164,9 +175,39 @@ def _hunt(name: str, promise: str, directory: Path, efforts: tuple[str, ...], pr
             proof.killed, proof.examples = True, examples + found
             break
         examples += found
+    return _ended(proof, clock, progress)
+
+
+def _explore(name: str, promise: str, directory: Path, seeds: int, progress: _Progress) -> Proof:
+    """Tell the stories of so many seeds, judged by this promise, up to the first that breaks it."""
+    clock = RealClock()
+    proof = Proof(name=name, promise=promise, broken=[], killed=False, examples=0, seconds=0.0)
+    where = directory / name
+    where.mkdir(parents=True)
+    command = [sys.executable, "-m", "licensing_harness", "explore", "--defect", name, "--only", promise]
+    command += ["--seed", str(_FIRST), "--seeds", str(seeds), "--jobs", "1", "--report", str(where)]
+    # Not where the user's files are: what they say of their own target is not for us.
+    done = subprocess.run(command, env=environment(), cwd=where, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode not in _JUDGED:
+        _failed(f"exploring {name}", done)
+    found = sorted(where.glob("runs/*/result.json"))
+    if found:
+        result = json.loads(found[-1].read_text(encoding="utf-8"))
+        proof.broken = sorted(each["id"] for each in result["promises"] if each["verdict"] == Verdict.BROKEN)
+        proof.killed = promise in proof.broken
+        proof.examples = _seed_of(done.stdout) - _FIRST + 1
+    return _ended(proof, clock, progress)
+
+
+def _seed_of(said: str) -> int:
+    """The seed in what ``explore`` said of a broken promise."""
+    return next(int(line.split()[1]) for line in said.splitlines() if line.startswith("seed "))
+
+
+def _ended(proof: Proof, clock: RealClock, progress: _Progress) -> Proof:
     proof.seconds = round(clock.now(), 1)
     mark = "[green]killed[/green]" if proof.killed else "[red]survived[/red]"
-    progress.say(f"{name}: {mark}, {proof.seconds:.0f} s")
+    progress.say(f"{proof.name}: {mark}, {proof.seconds:.0f} s")
     return proof
 
 
@@ -206,10 +247,14 @@ def _judged(asked: dict[str, Any], report: Path) -> dict[str, Any]:
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)  # noqa: S603
     path = report / "runs" / "latest" / "result.json"
     if done.returncode not in _JUDGED or not path.is_file():
-        said = (done.stdout + done.stderr).strip().splitlines()[-8:]
-        message = f"the run for {asked} ended with exit code {done.returncode}: {' | '.join(said)}"
-        raise HarnessError(message)
+        _failed(f"the run for {asked}", done)
     return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+def _failed(what: str, done: subprocess.CompletedProcess[str]) -> NoReturn:
+    said = (done.stdout + done.stderr).strip().splitlines()[-8:]
+    message = f"{what} ended with exit code {done.returncode}: {' | '.join(said)}"
+    raise HarnessError(message)
 
 
 def _settings(values: dict[str, Any]) -> Config:

@@ -24,6 +24,7 @@ from licensing_harness.report.text import finding_text
 from licensing_harness.run import Run, new_place
 from licensing_harness.suite import Campaign
 from licensing_harness.verdict import Exit, Verdict
+from licensing_harness.worlds.story import Story
 
 
 def run(name: str, given: Mapping[str, Any], *, rounds: int) -> int:
@@ -91,8 +92,8 @@ def _once(case: Case, config: Config, directory: Path, number: int) -> str | Non
     try:
         campaign = Campaign(it, case.world, scenario=case.scenario, tries=(case.promise,))
         story = campaign.story(seed=case.seed)
-        for step in case.plan:
-            story.perform(step)
+        for at, step in enumerate(case.plan, start=1):
+            _perform(story, step, f"step {at} of the plan of case {case.case}")
         campaign.judge()
         if campaign.found is None:
             result = campaign.result
@@ -102,6 +103,14 @@ def _once(case: Case, config: Config, directory: Path, number: int) -> str | Non
         troubles = it.close()
         if troubles and not isinstance(sys.exc_info()[1], HarnessError):
             raise CleanUpIncomplete("; ".join(map(str, troubles)))
+
+
+def _perform(story: Story, step: Mapping[str, Any], where: str) -> None:
+    try:
+        story.perform(step)
+    except UsageError as error:
+        message = f"{where}: {error}"
+        raise UsageError(message) from error
 
 
 def _say(text: str, code: int) -> int:

@@ -8,7 +8,7 @@ so that it is the same whatever was told before it, and so that nothing piles up
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,12 +18,12 @@ from licensing_harness.checkers.judge import ALL_PROMISES, applicable, judge_sto
 from licensing_harness.errors import HarnessError, NotRun
 from licensing_harness.generate.attacks import forge
 from licensing_harness.generate.draw import STEPS, Family
-from licensing_harness.generate.shrink import Plan, smallest
+from licensing_harness.generate.shrink import CALM, Plan, smallest
 from licensing_harness.history import Header, HistoryWriter, StoryHistory
 from licensing_harness.masking import Masker
 from licensing_harness.target.adapter import Adapter
-from licensing_harness.verdict import StoryJudgement, Violation
-from licensing_harness.vocabulary import ADDED, Cap
+from licensing_harness.verdict import Promise, StoryJudgement, Violation
+from licensing_harness.vocabulary import ADDED, Cap, FaultKind
 from licensing_harness.worlds.simulated import SimulatedWorld
 from licensing_harness.worlds.story import Setting
 
@@ -61,7 +61,9 @@ class Reached:
     refused: int = 0
     unknown: int = 0
     faults: Counter[str] = field(default_factory=Counter)
-    """By kind, as far as they were met."""
+    """By kind, those that were set."""
+    met: Counter[str] = field(default_factory=Counter)
+    """By kind, those that something met."""
     races: int = 0
     """Pairs of calls of different clients that were under way at once."""
     occasions: Counter[str] = field(default_factory=Counter)
@@ -83,8 +85,8 @@ class Reached:
             else:
                 self.unknown += 1
         for fault in history.faults:
-            if fault.met:
-                self.faults[fault.fault.value] += 1
+            self.faults[fault.fault.value] += 1
+            self.met[fault.fault.value] += fault.met > 0
 
     def add(self, other: Reached) -> None:
         """Add other seeds; of two that broke a promise the lower one is kept."""
@@ -96,6 +98,7 @@ class Reached:
         self.races += other.races
         self.accepted.update(other.accepted)
         self.faults.update(other.faults)
+        self.met.update(other.met)
         self.occasions.update(other.occasions)
         self.digests = dict(sorted({**self.digests, **other.digests}.items())[:ELSEWHERE])
         if other.broken is not None and (self.broken is None or other.broken < self.broken):
@@ -115,11 +118,18 @@ class Finding:
 
 @dataclass(frozen=True)
 class Explorer:
-    """Tells stories of a simulated target. ``steps`` are decisions in a story."""
+    """Tells stories of a simulated target. ``steps`` are decisions in a story.
+
+    ``promises`` are those that stories are judged by. ``calm`` stories have no
+    faults; others do ``without`` these kinds.
+    """
 
     target: str
     adapter: type[Adapter]
     steps: int = STEPS
+    calm: bool = False
+    without: frozenset[FaultKind] = frozenset()
+    promises: tuple[Promise, ...] = ALL_PROMISES
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The user's own, for the adapter."""
 
@@ -131,13 +141,17 @@ class Explorer:
     @cached_property
     def family(self) -> Family:
         """What stories are made of."""
-        return Family(self.capabilities, self.adapter.contract)
+        return Family(self.capabilities, self.adapter.contract, self.calm, self.without)
 
     def missing(self, reached: Reached) -> list[str]:
-        """What was never tried: kinds of operation that were never accepted, promises without an occasion."""
+        """What was never tried.
+
+        Kinds of operation that were never accepted, of fault that nothing met, promises without an occasion.
+        """
         verbs = [f"no {verb} was ever accepted" for verb in self.family.verbs if not reached.accepted[verb]]
-        promises = applicable(ALL_PROMISES, self.adapter.contract, self.capabilities)
-        return verbs + [f"{each.id}: {each.control}" for each in promises if not reached.occasions[each.id]]
+        faults = [_unmet(kind.value, reached) for kind in self.family.faults if not reached.met[kind.value]]
+        promises = applicable(self.promises, self.adapter.contract, self.capabilities)
+        return verbs + faults + [f"{each.id}: {each.control}" for each in promises if not reached.occasions[each.id]]
 
     # Telling --------------------------------------------------------------------------------
 
@@ -171,7 +185,7 @@ class Explorer:
 
     def judge(self, history: StoryHistory) -> StoryJudgement:
         """Judge one story. Raises HarnessError when its record can't be trusted."""
-        return judge_story(history, self.adapter.contract, self.capabilities)
+        return judge_story(history, self.adapter.contract, self.capabilities, self.promises)
 
     def explore(self, seeds: Iterable[int], *, twice: AbstractSet[int] = frozenset()) -> Reached:
         """Tell and judge the stories of these seeds, up to the first that breaks a promise.
@@ -228,13 +242,23 @@ class Explorer:
             nonlocal best, told
             told += 1
             try:
-                found = self._broken(shorter, f"{seed}/{chance}", promise)
+                found = self._broken(shorter, chance, promise)
             except (HarnessError, NotRun):
                 return False  # a plan that can't be told is no smaller finding
             best = found or best
             return found is not None
 
-        smallest(best.history.plan, _CHANCE, breaks, tries=tries)
+        # The plainest chance is the same for all seeds: what was found by two of them gets one form.
+        calmer = f"{CALM}/{CALM}", f"{seed}/{CALM}"
+        smallest(
+            best.history.plan,
+            f"{seed}/{_CHANCE}",
+            breaks,
+            tries=tries,
+            calmer=calmer,
+            table=self.family.faults,
+            contend=True,
+        )
         best.told = told
         return best
 
@@ -247,14 +271,25 @@ class Explorer:
         return None
 
 
+def _unmet(kind: str, reached: Reached) -> str:
+    count = reached.faults[kind]
+    return f"{kind} was set {count:,} times and never met" if count else f"no {kind} was ever set"
+
+
 def described(reached: Reached) -> dict[str, Any]:
     """What was reached, in the words of a progress line."""
-    faults = reached.faults
     return {
         "accepted": sum(reached.accepted.values()),
         "refused": reached.refused,
         "unknown": reached.unknown,
         "races": reached.races,
-        "cuts": faults["cut-request"] + faults["cut-answer"],
-        "crashes": faults["crash"] + faults["power-loss"],
+        "faults met": sum(reached.met.values()),
     }
+
+
+def reached_lines(reached: Reached) -> Iterator[tuple[str, str]]:
+    """What was reached by kind: a heading and its line each."""
+    yield "operations accepted", ", ".join(f"{verb} {count:,}" for verb, count in reached.accepted.most_common())
+    met = [f"{kind} {reached.met[kind]:,} of {count:,}" for kind, count in reached.faults.most_common()]
+    yield "faults met, of those set", ", ".join(met) or "none"
+    yield "occasions", ", ".join(f"{each} {count:,}" for each, count in sorted(reached.occasions.items()))

@@ -639,7 +639,7 @@ def _fault_kind(kind: FaultKind | str) -> FaultKind:
     try:
         return FaultKind(str(kind))
     except ValueError:
-        message = f"{str(kind)!r} is no kind of fault; {way_out(str(kind), tuple(FaultKind))}"
+        message = f"{str(kind)!r} is no kind of fault; {way_out(str(kind), [each.value for each in FaultKind])}"
         raise UsageError(message) from None
 
 

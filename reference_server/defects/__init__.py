@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from reference_server.defects import durability, licences, orders, seats, trail, wire
+from reference_server.defects import durability, licences, orders, seats, timing, trail, wire
 from reference_server.defects.tokens import TOKEN_DEFECTS, TokenDefect
 from reference_server.errors import StartError
 
@@ -23,13 +23,15 @@ class Defect:
     """A bug that can be switched on by name.
 
     ``promise`` is the id of the promise that it breaks, ``plant`` returns the
-    parts with the bug in them.
+    parts with the bug in them. With ``explored`` something must go wrong at the
+    right moment for it to show: no scenario tries that, ``explore`` finds it.
     """
 
     name: str
     promise: str
     plant: Plant
     sentence: str
+    explored: bool = False
 
 
 def _said(plant: Plant) -> str:
@@ -76,8 +78,16 @@ _PLANTED: Final[tuple[tuple[str, str, Plant], ...]] = (
     ("refusal-outlives-forgery", "TOK-004", wire.refusal_outlives_forgery),
 )
 
+_EXPLORED: Final[tuple[tuple[str, str, Plant], ...]] = (
+    ("revoked-behind", "REV-001", timing.revoked_behind),
+    ("slow-commit-answered", "VAL-004", timing.slow_commit_answered),
+    ("heartbeat-checked-early", "SEA-001", timing.heartbeat_checked_early),
+    ("lease-by-two-clocks", "SEA-001", timing.lease_by_two_clocks),
+)
+
 DEFECTS: Final[Mapping[str, Defect]] = MappingProxyType(
     {name: Defect(name, promise, plant, _said(plant)) for name, promise, plant in _PLANTED}
+    | {name: Defect(name, promise, plant, _said(plant), explored=True) for name, promise, plant in _EXPLORED}
     | {each.name: Defect(each.name, each.promise, _of_verifier(each), each.sentence) for each in TOKEN_DEFECTS}
 )
 """Every defect by its name."""

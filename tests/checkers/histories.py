@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from licensing_harness.checkers.chain import ORIGIN, chain_hash
 from licensing_harness.checkers.judge import judge_story, promise
 from licensing_harness.history import Fault, Operation, StoryHistory
 from licensing_harness.verdict import Violation
@@ -90,3 +91,34 @@ class Tape:
     def occasions(self, identity: str, contract: Contract = CONTRACT) -> int:
         """How often that promise was really tried."""
         return promise(identity).occasions(self.story, contract)
+
+
+class Ledger:
+    """A trail under a pencil."""
+
+    def __init__(self) -> None:
+        self.entries: list[dict[str, Any]] = []
+
+    def add(self, action: str, device: str = "", *, licence: str = "id-L1", actor: str = "vendor") -> None:
+        """One more entry."""
+        seq = len(self.entries) + 1
+        previous = self.entries[-1]["hash"] if self.entries else ORIGIN
+        event = {"seq": seq, "actor": actor, "action": action, "licence": licence, "data": {}}
+        if device:
+            event["data"] = {"device": device}
+        self.entries.append(
+            {
+                "seq": seq,
+                "actor": actor,
+                "action": action,
+                "licence": licence,
+                "event": event,
+                "previous": previous,
+                "hash": chain_hash(previous, event),
+            }
+        )
+
+
+def read(tape: Tape, ledger: Ledger, begin: float = 90.0) -> int:
+    """Read the whole trail; returns the reading's number."""
+    return tape.call("audit_log", "vendor", begin, begin + 0.1, licence="", answer={"entries": list(ledger.entries)})

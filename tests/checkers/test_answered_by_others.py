@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from histories import Tape
+from histories import Ledger, Tape, read
 
 from licensing_harness.vocabulary import FaultKind
 
@@ -44,6 +44,39 @@ def test_an_old_answer_is_no_occasion_either() -> None:
 
     assert tape.broken() == []
     assert tape.judged("REV-001") == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown", "broken"),
+    [
+        (FaultKind.STALE_ANSWER, ["issue", "suspend"], []),
+        (FaultKind.STALE_ANSWER, ["issue"], ["AUD-001"]),
+        (FaultKind.CORRUPT_BODY, ["issue", "suspend"], ["AUD-001"]),
+        (FaultKind.STALE_ANSWER, ["issue", "suspend", "revoke"], ["AUD-002"]),
+    ],
+)
+def test_an_old_page_of_the_trail_shows_what_was_in_it(kind: FaultKind, shown: list[str], broken: list[str]) -> None:
+    """The next page begins behind it; and it proves nothing about what it does not show."""
+    tape, ledger = Tape(), Ledger()
+    tape.call("suspend", "vendor", 0.5, 0.6)
+    for action in shown:
+        ledger.add(action)
+    n = read(tape, ledger, 1.0)
+    tape.fault(kind, 0.7, 1.5, where="clients->server", calls=[n])
+    tape.call("audit_log", "vendor", 2.0, 2.1, licence="", answer={"entries": []})
+
+    assert tape.broken() == broken
+
+
+def test_an_old_page_alone_proves_nothing() -> None:
+    """What is not in it may have come later."""
+    tape, ledger = Tape(), Ledger()
+    ledger.add("issue")
+    tape.call("suspend", "vendor", 0.5, 0.6)
+    n = read(tape, ledger, 1.0)
+    tape.fault(FaultKind.STALE_ANSWER, 0.7, 1.5, where="clients->server", calls=[n])
+
+    assert tape.broken() == []
 
 
 def doubled(detail: dict[str, object]) -> Tape:

@@ -2,41 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from histories import Tape
+from histories import Ledger, Tape, read
 
-from licensing_harness.checkers.chain import ORIGIN, chain_hash
-
-
-class Ledger:
-    """A trail under a pencil."""
-
-    def __init__(self) -> None:
-        self.entries: list[dict[str, Any]] = []
-
-    def add(self, action: str, device: str = "", *, licence: str = "id-L1", actor: str = "vendor") -> None:
-        seq = len(self.entries) + 1
-        previous = self.entries[-1]["hash"] if self.entries else ORIGIN
-        event = {"seq": seq, "actor": actor, "action": action, "licence": licence, "data": {}}
-        if device:
-            event["data"] = {"device": device}
-        self.entries.append(
-            {
-                "seq": seq,
-                "actor": actor,
-                "action": action,
-                "licence": licence,
-                "event": event,
-                "previous": previous,
-                "hash": chain_hash(previous, event),
-            }
-        )
-
-
-def read(tape: Tape, ledger: Ledger, begin: float = 90.0) -> int:
-    return tape.call("audit_log", "vendor", begin, begin + 0.1, licence="", answer={"entries": list(ledger.entries)})
+from licensing_harness.vocabulary import FaultKind
 
 
 def test_trail_of_all_acknowledged_changes_keeps_every_promise() -> None:
@@ -180,6 +149,21 @@ def test_refused_change_in_the_trail_breaks_aud_002() -> None:
 
     assert [each.promise for each in tape.violations("AUD-002")] == ["AUD-002"]
     assert [each.promise for each in unasked.violations("AUD-002")] == ["AUD-002"]
+
+
+@pytest.mark.parametrize(("faults", "entries", "broken"), [(2, 3, []), (1, 3, ["AUD-002"]), (2, 4, ["AUD-002"])])
+def test_a_change_is_in_the_trail_once_for_each_copy_that_arrived(faults: int, entries: int, broken: list[str]) -> None:
+    """Two faults that double a request make two copies of it; one more entry is nobody's."""
+    tape, ledger = Tape(), Ledger()
+    ledger.add("issue")
+    sent = tape.call("activate", "laptop", 0.5, 0.6)
+    for _ in range(faults):
+        tape.fault(FaultKind.DUPLICATE, 0.4, 0.7, where="clients->server", calls=[sent])
+    for _ in range(entries):
+        ledger.add("activate", "laptop")
+    read(tape, ledger)
+
+    assert tape.broken() == broken
 
 
 def test_entries_about_other_licences_are_not_ours_to_explain() -> None:

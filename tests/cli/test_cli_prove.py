@@ -72,3 +72,24 @@ def test_one_defect_is_killed_and_the_sound_server_is_not_accused(command: Any, 
     assert "SEA-001" in proof["broken"]
     assert proof["examples"] >= 1
     assert not (tmp_path / ".licensing" / "runs").exists()
+
+
+def test_a_defect_that_needs_faults_is_explored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is killed at the first seed that breaks its promise, and survives where no story does."""
+    monkeypatch.chdir(tmp_path)
+    # What the user's file says of their own target is not for us.
+    (tmp_path / "licensing-harness.toml").write_text('target = "asgi:nowhere:app"\nadapter = "nowhere:Adapter"\n')
+
+    codes = []
+    for seeds in (40, 1):
+        monkeypatch.setitem(prove._SEEDS, "smoke", seeds)
+        codes.append(prove.run(names=["lease-by-two-clocks"], seeds=0, jobs=1, depth="smoke"))
+        [proof] = json.loads((tmp_path / ".licensing" / "prove.json").read_text())["defects"]
+        assert proof["killed"] is (seeds == 40)
+        assert proof["examples"] == (26 if seeds == 40 else 0)
+        assert ("SEA-001" in proof["broken"]) is (seeds == 40)
+
+    assert codes == [0, 1]
+    assert "survived: lease-by-two-clocks" in capsys.readouterr().out

@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from licensing_harness import suite
+from licensing_harness.checkers.judge import ALL_PROMISES, promise
 from licensing_harness.clock import RealClock
 from licensing_harness.config import resolve
 from licensing_harness.errors import NotRun, PromiseBroken, Undecided
+from licensing_harness.generate.explore import Explorer
 from licensing_harness.run import Run, new_place
 from licensing_harness.suite import Campaign, promises
+from licensing_harness.target.reference import ReferenceAdapter, simulated
 from licensing_harness.verdict import Verdict
 from reference_server.defects import DEFECTS
 
@@ -88,7 +92,7 @@ def test_every_promise_has_a_defect() -> None:
     assert set(promises()) == {defect.promise for defect in DEFECTS.values()}
 
 
-@pytest.mark.parametrize("name", DEFECTS)
+@pytest.mark.parametrize("name", [name for name, defect in DEFECTS.items() if not defect.explored])
 def test_a_defect_is_killed_by_its_own_promise(name: str, tmp_path: Path) -> None:
     """Some scenario that tries the promise breaks it."""
     promise = DEFECTS[name].promise
@@ -104,6 +108,46 @@ def test_a_defect_is_killed_by_its_own_promise(name: str, tmp_path: Path) -> Non
         run.close()
 
     pytest.fail(f"{name} survived: {promise} was not broken")
+
+
+EXPLORED = {
+    "revoked-behind": 121,
+    "slow-commit-answered": 136,
+    "heartbeat-checked-early": 334,
+    "lease-by-two-clocks": 26,
+}
+"""The seed at which ``explore --only PROMISE --seed 1`` finds each of them; docs/how-to/explore.md has them too."""
+
+
+def test_every_explored_defect_has_its_seed() -> None:
+    """Here and in the documentation."""
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "explore.md").read_text()
+    rows = {name: f"| `{name}` | `{DEFECTS[name].promise}` | {seed} |" for name, seed in EXPLORED.items()}
+
+    assert set(EXPLORED) == {name for name, defect in DEFECTS.items() if defect.explored}
+    assert [row for row in rows.values() if row not in page] == []
+
+
+@pytest.mark.parametrize("name", EXPLORED)
+def test_an_explored_defect_is_found_at_its_seed_and_not_without_its_faults(name: str) -> None:
+    """The story of that seed breaks the defect's own promise; the same server in calm stories breaks nothing."""
+    own = promise(DEFECTS[name].promise)
+    explorer = Explorer(simulated(name), ReferenceAdapter, promises=(own,))
+
+    assert explorer.explore([EXPLORED[name]]).broken == (EXPLORED[name], own.id)
+    assert replace(explorer, calm=True, promises=ALL_PROMISES).explore(range(1, 61)).broken is None
+
+
+@pytest.mark.parametrize("name", EXPLORED)
+def test_no_scenario_finds_an_explored_defect(name: str, tmp_path: Path) -> None:
+    """That is why it is explored: once a scenario finds it, it belongs among the others."""
+    own = DEFECTS[name].promise
+    run = opened(tmp_path, defect=name)
+    try:
+        campaigns = [told(run, scenario, about, tell) for scenario, about, tell in CASES if own in about["tries"]]
+        assert [campaign for campaign in campaigns if campaign is not None and broken(campaign)] == []
+    finally:
+        run.close()
 
 
 def test_the_sound_server_is_not_accused(tmp_path: Path) -> None:

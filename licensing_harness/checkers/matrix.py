@@ -76,11 +76,11 @@ class Matrix:
         def of(counts: Mapping[str, Counter[str]]) -> int:
             return counts[kind][promise] if kind in counts else 0
 
-        tried, undecided = of(self._tried), of(self._undecided)
+        tried, undecided = of(self._tried), 0 if promise in excluded else of(self._undecided)
         reason = ""
         if not tried:
             reason = excluded.get(promise, "no story with this fault tried it")
-            if undecided and promise not in excluded:
+            if undecided:
                 met_by_nobody = "the fault was never met by traffic"
                 reason = "there was no occasion to break it" if self._met[kind] else met_by_nobody
         return CellResult(

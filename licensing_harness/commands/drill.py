@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from licensing_harness.checkers.tally import Tally
 from licensing_harness.clock import RealClock
@@ -47,9 +48,8 @@ def run(given: Mapping[str, Any], *, name: str | None, listing: bool, dry_run: b
     directory = RunDirectory(Path(it.place.directory), it.masker)
     it.adapter  # noqa: B018 - a wrong adapter is said before a folder is made
     directory.make()
-    console.print(
-        f"[bold]{drill.title}[/bold]   {drill.seconds:g} s, {many(len(drill.faults.faults), 'fault')}", soft_wrap=True
-    )
+    faults = many(len(drill.faults.faults), "fault")
+    console.print(f"[bold]{escape(drill.title)}[/bold]   {drill.seconds:g} s, {faults}", soft_wrap=True)
     told = _Told()
     try:
         _tell(drill, it, path.stem, told, console)
@@ -150,7 +150,7 @@ def _list(console: Console) -> int:
 def _plan(console: Console, drill: Drill) -> None:
     """What would happen; nothing is sent."""
     load = drill.load
-    console.print(f"[bold]{drill.title}[/bold]", soft_wrap=True)
+    console.print(f"[bold]{escape(drill.title)}[/bold]", soft_wrap=True)
     verbs = ", ".join(f"{verb} {weight}" for verb, weight in load.verbs.items() if weight)
     console.print(f"load      {load.rate:g} calls/s for {drill.seconds:g} s: {verbs}", soft_wrap=True)
     for each in drill.faults.faults:

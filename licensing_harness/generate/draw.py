@@ -23,6 +23,7 @@ from typing import Any, Final
 from licensing_harness.entropy import stream
 from licensing_harness.generate.attacks import ATTACKS
 from licensing_harness.generate.draw_faults import LASTING, Drawn, drawn, fault_step, kinds_for
+from licensing_harness.generate.mix import EVERYTHING, SHORT_TERMS, TERMS
 from licensing_harness.generate.shrink import Plan
 from licensing_harness.vocabulary import CAP_OF, Cap, Contract, FaultKind
 from licensing_harness.worlds.story import DEVICES, GAPS, VENDOR
@@ -30,31 +31,14 @@ from licensing_harness.worlds.story import DEVICES, GAPS, VENDOR
 STEPS: Final = 40
 """Decisions in a story; some of them are several steps of its plan."""
 
-_PAUSES: Final = (*GAPS, 0.5, 0.95, 1.05)
-_LEASES: Final = (0.5, 0.9, 1.1)
+_PAUSES: Final = EVERYTHING.advances
+_LEASES: Final = EVERYTHING.leases
 _NEARLY: Final = (0.9, 0.9, 1.1)
-_TERMS: Final = (0.3, 1.0, 3.0, 60.0)
-_SEATS: Final = (1, 1, 2, 2, 3)
-_DURATIONS: Final = (None, None, None, 60.0, 3.0, 1.0)
-_FEATURES: Final = (("base",), ("base", "export"), ("export",))
-
-_DEVICE_VERBS: Final[Mapping[str, int]] = {
-    "validate": 4,
-    "activate": 6,
-    "heartbeat": 3,
-    "release": 3,
-    "issue_token": 2,
-    "validate_token": 2,
-    "issue": 1,
-}
-_VENDOR_VERBS: Final[Mapping[str, int]] = {
-    "revoke": 1,
-    "suspend": 2,
-    "reinstate": 2,
-    "renew": 2,
-    "issue": 2,
-    "audit_log": 1,
-}
+_SEATS: Final = EVERYTHING.seats
+_DURATIONS: Final = EVERYTHING.durations
+_FEATURES: Final = EVERYTHING.features
+_DEVICE_VERBS: Final = EVERYTHING.device_verbs
+_VENDOR_VERBS: Final = EVERYTHING.vendor_verbs
 
 _MOODS: Final[Mapping[str, int]] = {"calm": 2, "cuts": 4, "single": 3, "few": 4, "many": 3}
 """Of so many stories, how many have nothing go wrong in them, only cuts and crashes, a single fault, a few kinds
@@ -306,7 +290,7 @@ class _Hand:
 
     def outlive_term(self, draw: random.Random, book: _Book) -> _Draws:
         """A licence is used within its term and after it."""
-        term = draw.choice((0.3, 1.0))
+        term = draw.choice(SHORT_TERMS)
         yield from self._issued(book, 1, term, ("base",))
         label = f"L{book.licences}"
         book.cut.difference_update(DEVICES)
@@ -368,7 +352,7 @@ class _Hand:
 
     def _start(self, client: str, verb: str, draw: random.Random, book: _Book, label: str = "") -> _Draws:
         step: dict[str, Any] = {"do": "start", "client": client, "verb": verb}
-        term = draw.choice(_TERMS)
+        term = draw.choice(TERMS)
         if verb != "audit_log":
             step["licence"] = label or book.label(draw)
         if verb == "renew":

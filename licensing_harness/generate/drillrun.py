@@ -73,11 +73,12 @@ def _break(event: Event, story: Story, load: _Load, before: float) -> None:
 
 def healthy(drill: Drill, story: Story) -> None:
     """The clean-up: a fresh licence, and every client is served. Raises CleanUpIncomplete."""
+    story.settle()
     for _ in range(_ROUNDS):
         licence = story.fresh_licence(seats=drill.load.seats)
         before = len(story.history.operations)
         if not story.history.clean_up:
-            story.history.clean_up = story.history.operations[-1].n
+            story.history.clean_up = story.history.operations[-1].n  # the order: nothing else was under way
         for client in clients(drill):
             story.start(client, "validate", licence)
         story.settle()

@@ -18,7 +18,7 @@ from licensing_harness.checkers.judge import ALL_PROMISES, applicable, judge_sto
 from licensing_harness.errors import HarnessError, NotRun
 from licensing_harness.generate.attacks import forge
 from licensing_harness.generate.draw import STEPS, Family
-from licensing_harness.generate.shrink import Plan, smallest
+from licensing_harness.generate.shrink import CALM, Plan, smallest
 from licensing_harness.history import Header, HistoryWriter, StoryHistory
 from licensing_harness.masking import Masker
 from licensing_harness.target.adapter import Adapter
@@ -242,13 +242,23 @@ class Explorer:
             nonlocal best, told
             told += 1
             try:
-                found = self._broken(shorter, f"{seed}/{chance}", promise)
+                found = self._broken(shorter, chance, promise)
             except (HarnessError, NotRun):
                 return False  # a plan that can't be told is no smaller finding
             best = found or best
             return found is not None
 
-        smallest(best.history.plan, _CHANCE, breaks, tries=tries)
+        # The plainest chance is the same for all seeds: what was found by two of them gets one form.
+        calmer = f"{CALM}/{CALM}", f"{seed}/{CALM}"
+        smallest(
+            best.history.plan,
+            f"{seed}/{_CHANCE}",
+            breaks,
+            tries=tries,
+            calmer=calmer,
+            table=self.family.faults,
+            contend=True,
+        )
         best.told = told
         return best
 

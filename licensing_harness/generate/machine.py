@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import permutations, product
 from typing import Any, ClassVar, Final
 
@@ -25,6 +25,7 @@ from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from licensing_harness.errors import HarnessError, NotRun, PromiseBroken
+from licensing_harness.generate.mix import Mix
 from licensing_harness.generate.shrink import Plan, smallest
 from licensing_harness.history import StoryHistory
 from licensing_harness.vocabulary import CAP_OF, Cap
@@ -86,8 +87,9 @@ class LicensingMachine(RuleBasedStateMachine):
     two clients do two things, to one licence at once.
 
     Verbs are weighted: ``{"activate": 4, "release": 1}``; those that the target
-    can't do are left out. All times are seconds. A family may add rules of its
-    own with Hypothesis' ``@rule``; they go through ``tell``.
+    can't do are left out. All times are seconds. ``class SeatsMachine(LicensingMachine,
+    mix=SEATS)`` has them from a row of :mod:`licensing_harness.generate.mix`. A
+    family may add rules of its own with Hypothesis' ``@rule``; they go through ``tell``.
     """
 
     device_verbs: ClassVar[Mapping[str, int]] = {"validate": 1}
@@ -106,6 +108,11 @@ class LicensingMachine(RuleBasedStateMachine):
     """More advances, as multiples of the contract's lease."""
     patience: ClassVar[Mapping[str, float]] = {"live": 6.0}
     """By world: so many seconds of advances at most in one story."""
+
+    def __init_subclass__(cls, *, mix: Mix | None = None, **rest: Any) -> None:
+        super().__init_subclass__(**rest)
+        for each in () if mix is None else fields(mix):
+            setattr(cls, each.name, getattr(mix, each.name))
 
     make_story: ClassVar[MakeStory]
     judge: ClassVar[Judge]

@@ -1,19 +1,24 @@
 """The smallest plan that still breaks the same promise.
 
-A plan is data, operations and faults in one list, so steps are left out, made
-simpler, replayed and judged directly: no draws, no choice sequences. That takes
-tens of stories where Hypothesis' own shrinker, which knows nothing of licences
-and clients, took hundreds and often stopped early (it gives up after 200 tries
+A plan is data, operations and faults in one list, so steps are left out,
+replayed and judged directly: no draws, no choice sequences. That takes tens of
+stories where Hypothesis' own shrinker, which knows nothing of licences and
+clients, took hundreds and often stopped early (it gives up after 200 tries
 without progress).
+
+Then what is left is brought into one form: plainer steps
+(:mod:`~licensing_harness.generate.shrink_steps`), names by first appearance, and
+an order. A form is only taken when it was told and broke the promise too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import combinations, permutations
+from types import MappingProxyType
 from typing import Any, Final
 
-from licensing_harness.generate.draw_faults import drawn
-from licensing_harness.vocabulary import Contract, FaultKind
+from licensing_harness.generate.shrink_steps import Table, longer, other_verbs, plainer
 from licensing_harness.worlds.story import DEVICES
 
 Plan = list[dict[str, Any]]
@@ -21,43 +26,51 @@ Plan = list[dict[str, Any]]
 CALM: Final = "0"
 """The chance with which the simulated network has no gaps."""
 
-_CLOSE: Final = 3
-"""So many neighbours may be needed for nothing but each other."""
-
-_SECONDS: Final = (0.3, 1.0, 2.0, 2.2, 3.0)
-"""The plainest times to wait for something, or for a fault to last."""
-
-_ORDER: Final = {"fresh_licence": 0, "fault": 1, "cut_next": 1, "settle": 3, "advance": 3, "crash": 4}
-_CALL: Final = 2
-"""Where the steps of a plan come that may as well be elsewhere: licences, faults, calls, waiting; and crashes last,
-for when a crash strikes what is under way is chance."""
-
-_REFUSING: Final = tuple(map(str, (FaultKind.STORE_FULL, FaultKind.STORE_READ_ONLY, FaultKind.STORE_GONE)))
-"""Stores that take nothing, the plainest first: what a target does about one it does about all."""
-
-_CRASHES: Final = frozenset({FaultKind.CRASH, FaultKind.POWER_LOSS})
-
 Breaks = Callable[[Plan, str], bool]
 """``breaks(plan, chance)``: tell this story and say whether it breaks the same promise."""
 
+_FEW: Final = 8
+"""Steps among which pairs are tried as well."""
 
-def smallest(plan: Plan, chance: str, breaks: Breaks, *, tries: int = 300) -> tuple[Plan, str]:
+_ORDER: Final = {"fresh_licence": 0, "fault": 1, "cut_next": 1, "settle": 3, "advance": 3, "crash": 4}
+_CALL: Final = 2
+"""Where steps come that may as well be elsewhere: licences, faults, calls, waiting; and crashes last, for when a crash
+strikes what is under way is chance."""
+
+_NO_TABLE: Final[Table] = MappingProxyType({})
+
+
+def smallest(
+    plan: Plan,
+    chance: str,
+    breaks: Breaks,
+    *,
+    tries: int = 300,
+    calmer: Sequence[str] = (CALM,),
+    table: Table = _NO_TABLE,
+    contend: bool = False,
+) -> tuple[Plan, str]:
     """The plan without whatever it can do without, in at most ``tries`` stories.
 
     Removes steps in ever smaller runs, then makes the remaining ones simpler,
-    until nothing helps any more. The result breaks; it may be the plan given.
+    until nothing helps any more. ``calmer`` are plainer chances to tell it with,
+    the plainest first. ``table`` is what its faults were drawn from. With
+    ``contend`` devices that do the same may do it in one step, all of them.
+    The result breaks; it may be the plan given.
     """
     search = _Search(plan, chance, breaks, tries)
-    if chance != CALM:
-        search.accept(plan, CALM)
+    _calm(search, calmer)
     before: Plan | None = None
     while search.plan != before and search.tries:
         before = search.plan
         _remove(search)
-        _merge(search)
-        _simplify(search)
-        if search.chance != CALM:
-            search.accept(search.plan, CALM)
+        _simplify(search, table)
+        _calm(search, calmer)
+        if search.plan == before and len(before) <= _FEW:
+            _remove_pairs(search, contend=contend)
+            if search.plan == before:
+                _verbs(search)
+                _order(search)
     return search.plan, search.chance
 
 
@@ -80,116 +93,136 @@ class _Search:
         return True
 
 
+def _calm(search: _Search, calmer: Sequence[str]) -> None:
+    """The plainest chance; a short plan may have to say in words what chance had arranged."""
+    for chance in calmer:
+        if chance == search.chance or search.accept(search.plan, chance):
+            return
+        if len(search.plan) <= _FEW and any(search.accept(plan, chance) for plan in _arranged(search.plan)):
+            return
+
+
+def _arranged(plan: Plan) -> Iterator[Plan]:
+    """The same plan with outcomes waited for, with longer waits, and with another device in one step."""
+    waited = [{**step, "do": "call"} if step["do"] == "start" else step for step in plan]
+    yield waited
+    for each in (plan, waited):
+        yield [longer(step) if step["do"] == "advance" else step for step in each]
+    for position, step in enumerate(plan):
+        if step.get("client") in DEVICES:
+            for device in DEVICES:
+                yield [*plan[:position], {**step, "client": device}, *plan[position + 1 :]]
+
+
 def _remove(search: _Search) -> None:
     size = max(1, len(search.plan) // 2)
     while True:
-        step = size if size > _CLOSE else 1  # few neighbours may need to go together, wherever they stand
         end = len(search.plan)
         while end > 0:  # from the end: what comes late is most often beside the point
             start = max(0, end - size)
-            gone = search.accept(without(search.plan, range(start, end)), search.chance)
-            end = min(start if gone else end - step, len(search.plan))
+            shorter = without(search.plan, range(start, end))
+            search.accept(shorter, search.chance)
+            end = min(start, len(search.plan))
         if size == 1:
             return
         size //= 2
 
 
-def _merge(search: _Search) -> None:
-    """Wait once instead of twice."""
-    for second in range(len(search.plan) - 1, 0, -1):
-        for first in range(second):
-            plan = search.plan
-            if second >= len(plan) or plan[first]["do"] != "advance" or plan[second]["do"] != "advance":
-                continue
-            both = {"do": "advance", "seconds": round(plan[first]["seconds"] + plan[second]["seconds"], 6)}
-            for kept, gone in ((first, second), (second, first)):
-                merged = [both if at == kept else step for at, step in enumerate(plan) if at != gone]
-                if search.accept(merged, search.chance):
-                    break
-
-
-def _simplify(search: _Search) -> None:
-    for position in range(len(search.plan)):
-        for simpler in _simpler(search.plan[position]):
-            plan = search.plan
-            if _put(search, plan, position, simpler) and simpler["do"] == "fault":
-                break  # others of these have what was just taken away; the next round goes on from here
-    search.accept(_renamed(search.plan), search.chance)
-    _in_order(search)
-
-
-def _put(search: _Search, plan: Plan, position: int, step: dict[str, Any]) -> bool:
-    return search.accept([*plan[:position], step, *plan[position + 1 :]], search.chance)
-
-
-def _in_order(search: _Search) -> None:
-    """Neighbours change places where that changes nothing: two orders of one finding become one."""
-    for position in range(1, len(search.plan)):
-        plan = search.plan
-        before, step = plan[position - 1], plan[position]
-        if _ORDER.get(step["do"], _CALL) < _ORDER.get(before["do"], _CALL):
-            search.accept([*plan[: position - 1], step, before, *plan[position + 1 :]], search.chance)
-
-
-def _simpler(step: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Simpler forms of a step."""
-    match step["do"]:
-        case "fresh_licence":
-            if "duration" in step:
-                yield {name: value for name, value in step.items() if name != "duration"}
-            if step.get("features") != ["base"]:
-                yield {**step, "features": ["base"]}
-            for seats in range(1, int(step.get("seats", 1))):
-                yield {**step, "seats": seats}
-        case "crash" if step.get("power"):
-            yield {**step, "power": False}
-        case "fault":
-            yield from _simpler_fault(step)
-        case "advance":
-            yield from ({**step, "seconds": each} for each in _SECONDS if each < step["seconds"])
-        case "call":
-            yield {**step, "do": "start"}
-        case "contend":
-            yield from ({**step, "do": "start", "client": device} for device in DEVICES)
-        case _:
+def _remove_pairs(search: _Search, *, contend: bool) -> None:
+    """Steps that go together or not at all: two that undo each other, two waits, one that gave another one time."""
+    for pair in combinations(range(len(search.plan)), 2):
+        together = [without(search.plan, pair), _waiting_once(search.plan, *pair)]
+        if contend:
+            together.append(_contending(search.plan, *pair))
+        if any(search.accept(plan, search.chance) for plan in together):
+            return
+    for position, gone in permutations(range(len(search.plan)), 2):
+        for form in _waited_for(search.plan[position]):
+            plan = [*search.plan[:position], form, *search.plan[position + 1 :]]
+            if search.accept(without(plan, (gone,)), search.chance):
+                return
+    issued = sum(step["do"] == "fresh_licence" for step in search.plan)
+    for kept, gone in permutations(range(1, issued + 1), 2):
+        if search.accept(_of_one(search.plan, f"L{kept}", f"L{gone}"), search.chance):
             return
 
 
-def _simpler_fault(step: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A fault over at once, or sooner; without what it can do without; with the plainest numbers that do."""
-    try:
-        table = drawn(Contract()).get(FaultKind(step["kind"]))
-    except ValueError:
-        return
-    if step["kind"] in _CRASHES:
-        yield {"do": "crash", "power": step["kind"] == FaultKind.POWER_LOSS}
-    if table is None:
-        return
-    if step["kind"] in _REFUSING:
-        yield from ({**step, "kind": each} for each in _REFUSING[: _REFUSING.index(step["kind"])])
-    rest = {name: value for name, value in step.items() if name != "seconds"}
-    if None in table.seconds and "seconds" in step:
-        yield rest
-    for seconds in _SECONDS:
-        if seconds < step.get("seconds", 0.0):
-            yield {**step, "seconds": seconds}
-    for name in ("stream", "place"):
-        if name in step:
-            yield {key: value for key, value in step.items() if key != name}
-    given: dict[str, Any] = step.get("parameters", {})
-    for name, values in table.parameters.items():
-        if name not in given:
-            continue
-        if None in values:
-            fewer = {key: value for key, value in given.items() if key != name}
-            yield {**step, "parameters": fewer} if fewer else {k: v for k, v in step.items() if k != "parameters"}
-        plainer = values[: values.index(given[name])] if given[name] in values else values
-        for value in plainer:
-            if value is not None:
-                yield {**step, "parameters": {**given, name: value}}
+def _contending(plan: Plan, first: int, second: int) -> Plan:
+    """The plan in which all devices do at once what two did; no plan when these did not do the same."""
+    calls = [{**plan[position], "do": "contend"} for position in (first, second)]
+    if {plan[first]["do"], plan[second]["do"]} - {"start", "call"}:
+        return []
+    if any(call.pop("client", "") not in DEVICES for call in calls) or calls[0] != calls[1]:
+        return []
+    return [*plan[:first], calls[0], *plan[first + 1 : second], *plan[second + 1 :]]
 
 
-def without(plan: Plan, positions: range) -> Plan:
+def _of_one(plan: Plan, kept: str, gone: str) -> Plan:
+    """The plan in which one licence stands for two."""
+    issued = [position for position, step in enumerate(plan) if step["do"] == "fresh_licence"]
+    plan = [{**step, "licence": kept} if step.get("licence") == gone else step for step in plan]
+    return without(plan, (issued[int(gone[1:]) - 1],))
+
+
+def _waited_for(step: dict[str, Any]) -> list[dict[str, Any]]:
+    """The same call, with its outcome waited for."""
+    match step["do"]:
+        case "start":
+            return [{**step, "do": "call"}]
+        case "contend":
+            return [{**step, "do": "call", "client": device} for device in DEVICES]
+        case _:
+            return []
+
+
+def _waiting_once(plan: Plan, first: int, second: int) -> Plan:
+    """The plan with one wait in the place of the later of two; no plan when these are no waits."""
+    if plan[first]["do"] != "advance" or plan[second]["do"] != "advance":
+        return []
+    both = round(plan[first]["seconds"] + plan[second]["seconds"], 6)
+    return [*plan[:first], *plan[first + 1 : second], {"do": "advance", "seconds": both}, *plan[second + 1 :]]
+
+
+def _simplify(search: _Search, table: Table) -> None:
+    for position in range(len(search.plan)):
+        simpler = plainer(search.plan[position], table, _clients(search.plan[position + 1 :]))
+        while (form := next(simpler, None)) is not None:
+            plan = search.plan
+            if search.accept([*plan[:position], form, *plan[position + 1 :]], search.chance):
+                simpler = plainer(form, table, _clients(plan[position + 1 :]))
+    search.accept(_relabelled(search.plan), search.chance)
+    search.accept(_renamed(search.plan), search.chance)
+
+
+def _clients(plan: Plan) -> tuple[str, ...]:
+    """Who calls in these steps, the next one first."""
+    called = [step["client"] for step in plan if step["do"] in {"start", "call"}]
+    return tuple(dict.fromkeys([*called, *(DEVICES if any(step["do"] == "contend" for step in plan) else ())]))
+
+
+def _verbs(search: _Search) -> None:
+    """The plainest verb that shows it as well."""
+    for position in range(len(search.plan)):
+        for form in other_verbs(search.plan[position]):
+            plan = search.plan
+            if search.accept([*plan[:position], form, *plan[position + 1 :]], search.chance):
+                break
+
+
+def _order(search: _Search) -> None:
+    """Neighbours in the order of their words, where it makes no difference: one form for one finding."""
+    for position in range(len(search.plan) - 1):
+        plan = search.plan
+        first, second = plan[position : position + 2]
+        if _rank(second) < _rank(first):
+            search.accept([*plan[:position], second, first, *plan[position + 2 :]], search.chance)
+
+
+def _rank(step: Mapping[str, Any]) -> tuple[int, bool, str]:
+    return _ORDER.get(step["do"], _CALL), step.get("client") in DEVICES, f"{step}"
+
+
+def without(plan: Plan, positions: Collection[int]) -> Plan:
     """The plan without these steps, nor any for a licence that is not issued any more; labels follow."""
     labels: dict[str, str] = {}
     seen = 0
@@ -218,6 +251,18 @@ def _renamed(plan: Plan) -> Plan:
     return [
         {**step, "client": names.get(step["client"], step["client"])} if "client" in step else step for step in plan
     ]
+
+
+def _relabelled(plan: Plan) -> Plan:
+    """The same plan with licences issued in the order in which they are spoken of first."""
+    issued = [position for position, step in enumerate(plan) if step["do"] == "fresh_licence"]
+    spoken = dict.fromkeys(step["licence"] for step in plan if step.get("licence"))
+    order = [*spoken, *(label for n in range(len(issued)) if (label := f"L{n + 1}") not in spoken)]
+    names = {old: f"L{number}" for number, old in enumerate(order, 1)}
+    again = [{**step, "licence": names[step["licence"]]} if step.get("licence") else step for step in plan]
+    for position, label in zip(issued, order, strict=False):
+        again[position] = plan[issued[int(label[1:]) - 1]]
+    return again
 
 
 def described(plan: Plan) -> str:

@@ -84,6 +84,16 @@ def test_what_was_not_tried_says_why(promise: str, reason: str) -> None:
     assert told.reason.startswith(reason)
 
 
+def test_a_claim_that_does_not_apply_is_not_run() -> None:
+    """The target can't do it: that is no open question."""
+    story = racing(fault(), tries=("SEA-001", "AUD-001"))
+
+    told = cell(rows(story, without=frozenset({Cap.AUDIT}))["latency"], "AUD-001")
+
+    assert told.undecided == 0
+    assert told.reason.startswith("needs 'audit'")
+
+
 def test_every_kind_has_its_row() -> None:
     """Those that were set first; the others say why they were not."""
     told = rows(racing(fault()), crash="no restart here")

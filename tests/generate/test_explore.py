@@ -218,12 +218,12 @@ def test_a_fault_is_made_shorter_and_plainer_together_with_the_operations() -> N
             and "activate" in [step.get("verb") for step in shorter]
         )
 
-    small, _ = smallest(plan, CALM, breaks)
+    small, _ = smallest(plan, CALM, breaks, table=SOUND.family.faults)
 
     assert small == [
         {"do": "fresh_licence", "seats": 1, "features": ["base"]},
         {"do": "fault", "kind": "duplicate", "seconds": 0.3, "parameters": {"delay": 20}},
-        {"do": "fault", "kind": "store-full", "seconds": 0.3},
+        {"do": "fault", "kind": "store-full", "seconds": 0.05},
         {"do": "start", "client": "laptop", "verb": "activate", "licence": "L1"},
         {"do": "crash", "power": False},
     ]

@@ -40,7 +40,7 @@ _SEED: Final = 20_261_125
 """Fixed, so that two runs prove the same."""
 
 _EFFORTS: Final = {"smoke": ("smoke",), "ci": ("smoke", "ci"), "nightly": ("smoke", "ci", "nightly")}
-_SEEDS: Final = {"smoke": 500, "ci": 4000, "nightly": 40_000}
+_SEEDS: Final = {"smoke": 2000, "ci": 4000, "nightly": 40_000}
 """How many stories are told, by depth, of a server with a defect that only ``explore`` finds."""
 
 _FIRST: Final = 1

@@ -126,6 +126,8 @@ def _words(kind: FaultKind, clients: tuple[str, ...]) -> Iterator[Step]:
         for client in clients:
             yield {"do": "cut_next", "client": client, "what": "request"}
             yield {"do": "cut_next", "client": client, "what": "answer"}
+    elif kind in _REFUSING:
+        yield {"do": "crash", "power": False}  # a server may start again when its store takes nothing
     elif kind in _CRASHES:
         for power in (False, True)[: 1 + (kind is FaultKind.POWER_LOSS)]:
             yield {"do": "crash", "power": power}

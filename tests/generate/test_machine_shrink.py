@@ -147,6 +147,7 @@ def test_parameters_that_exclude_each_other_stay_apart() -> None:
     [
         (fault("power-loss", seconds=1.0), {"do": "crash", "power": False}),
         (fault("restart"), {"do": "crash", "power": False}),
+        (fault("store-gone", seconds=1.0), {"do": "crash", "power": False}),
         (
             fault("timeout", seconds=1.0, parameters={"timeout": 50}),
             {"do": "cut_next", "client": "laptop", "what": "request"},

@@ -92,8 +92,12 @@ def _once(case: Case, config: Config, directory: Path, number: int) -> str | Non
     try:
         campaign = Campaign(it, case.world, scenario=case.scenario, tries=(case.promise,))
         story = campaign.story(seed=case.seed)
-        for at, step in enumerate(case.plan, start=1):
-            _perform(story, step, f"step {at} of the plan of case {case.case}")
+        try:
+            for at, step in enumerate(case.plan, start=1):
+                _perform(story, step, f"step {at} of the plan of case {case.case}")
+        except BaseException:
+            story.abandon()  # nothing stays broken, and no simulated process is left to the collector
+            raise
         campaign.judge()
         if campaign.found is None:
             result = campaign.result

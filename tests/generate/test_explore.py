@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import signal
@@ -27,6 +28,7 @@ from licensing_harness.generate.workers import explore_all
 from licensing_harness.target.adapter import Target
 from licensing_harness.target.reference import ReferenceAdapter, simulated
 from licensing_harness.vocabulary import Cap, Contract, FaultKind
+from licensing_harness.worlds.loop import NodeLoop
 from licensing_harness.worlds.story import DEVICES
 from reference_server.defects import DEFECTS
 
@@ -284,6 +286,11 @@ def test_the_command_leaves_a_case_that_replays(
     assert "SEA-001 is broken again" in capsys.readouterr().out
 
 
+def _alive() -> int:
+    """Simulated processes that nobody ended."""
+    return sum(isinstance(each, NodeLoop) and not each.dead for each in gc.get_objects())
+
+
 def test_a_case_with_faults_replays_and_says_where_it_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -309,7 +316,9 @@ def test_a_case_with_faults_replays_and_says_where_it_is_wrong(
         plan = [{**step, **change} if number == at else step for number, step in enumerate(case["plan"], start=1)]
         path.write_bytes(msgspec.json.encode({**case, "plan": plan}))
 
+        lived = _alive()
         assert cli._main(["replay", str(path)]) == 4
+        assert _alive() == lived, "a story that was given up leaves no process behind"
 
         error = capsys.readouterr().err
         assert f"step {at} of the plan of case {path.stem}" in error, error

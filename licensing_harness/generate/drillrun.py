@@ -97,6 +97,7 @@ class _Load:
         self._drill = drill
         self._story = story
         self._turns = 0
+        self._bursts = 0
         self._clients = clients(drill)
         self._verbs = [verb for verb, weight in drill.load.verbs.items() for _ in range(weight)]
         self._draw = stream(seed, "drill", drill.title)
@@ -137,13 +138,19 @@ class _Load:
             self._begin(client, verb)
 
     def burst(self) -> None:
-        """A call of every client that has none under way, a change where there is one; the last order is repeated.
+        """A call of every client that has none under way, a change where there is one, and an order.
 
-        It is repeated now, and once more later: a key must mean the same to the server before and after.
+        In turn the last order is repeated, so that its key must mean the same to the server before and after, and a new
+        one is made, whose commit is not yet over. Either is repeated once more later.
         """
         self._repeated.clear()
         if "issue" in self._verbs and self._story.idle(VENDOR):
-            self._story.start(VENDOR, "issue", self._story.labels[-1])
+            last = self._story.labels[-1]
+            self._bursts += 1
+            if self._bursts % 2 or not self._story.acknowledged(last):
+                self._story.start(VENDOR, "issue", last)
+            else:
+                self._story.fresh_licence(seats=self._drill.load.seats, wait=False)
         own = [verb for verb in self._verbs if verb != "issue"]
         for client in self._clients if own else ():
             self._begin(client, next((verb for verb in own if is_mutation(verb)), own[0]))

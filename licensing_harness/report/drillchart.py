@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from licensing_harness.generate.drill_measures import phases
 from licensing_harness.history import Fault, Operation, StoryHistory
+from licensing_harness.report.drawing import fault_tip, free_line, round_step
 from licensing_harness.report.text import many
 
 WIDTH: Final = 920.0
@@ -171,10 +172,8 @@ def _bands(faults: Sequence[Fault], x: Any) -> tuple[tuple[FaultBand, ...], floa
         if label:
             length = len(label) * _CHARACTER
             at = max(LEFT, min(left + 4, WIDTH - 8 - length))
-            line = next((number for number, until in enumerate(filled) if until <= at), len(filled))
-            filled[line : line + 1] = [at + length + 8]
-        until = f"until {each.end:.3f} s" if each.end is not None else "not removed"
-        tip = f"fault #{each.n} {what}: from {each.begin:.3f} s, {until}, met {each.met}"
+            line = free_line(filled, at, at + length + 8)
+        tip = fault_tip(f"#{each.n} {what}", each)
         bands.append(FaultBand(left, round(max(right - left, 3.0), 1), label, at, 34 + line * _LINE, tip))
     return tuple(bands), 30 + _LINE * max(1, len(filled))
 
@@ -268,10 +267,7 @@ def _phases(story: StoryHistory, x: Any, begin: float, end: float) -> tuple[Phas
 
 
 def _ticks(begin: float, end: float, x: Any) -> tuple[tuple[float, str], ...]:
-    rough = (end - begin) / 8
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * each for each in (1, 2, 5, 10) if power * each >= rough)
-    digits = max(0, -math.floor(math.log10(step)))
+    step, digits = round_step(end - begin)
     count = math.floor((end - begin) / step)
     return tuple((x(begin + each * step), f"{each * step:.{digits}f}") for each in range(count + 1))
 

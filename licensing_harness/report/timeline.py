@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from licensing_harness.history import Fault, Operation, StoryHistory, summary
+from licensing_harness.report.drawing import fault_tip, free_line, round_step
 from licensing_harness.report.text import many
 
 WIDTH: Final = 920.0
@@ -209,9 +210,8 @@ def _bands(faults: list[Fault], scale: _Scale, evidence: Collection[int]) -> tup
         label = _cut(f"#{each.n} {each.fault.value}{f' {each.where}' if each.where else ''}", 40)
         length = len(label) * _CHARACTER
         at = max(LEFT, min(left, RIGHT - length))
-        line = _free(filled, at, at + length + 8)
-        until = f"until {each.end:.3f} s" if each.end is not None else "not removed"
-        tip = f"fault {label}: from {each.begin:.3f} s, {until}, met {each.met}"
+        line = free_line(filled, at, at + length + 8)
+        tip = fault_tip(label, each)
         bands.append(Band(left, round(max(right - left, 3.0), 1), label, at, 14 + line * 17, each.n in evidence, tip))
     return tuple(bands), 6 + 17.0 * len(filled)
 
@@ -234,7 +234,7 @@ def _lanes(
             right = RIGHT if each.end is None and math.isinf(ends[each.n]) else scale.x(ends[each.n])
             width = round(max(right - left - 1, NARROWEST), 1)
             number = len(f"#{each.n}") * 8 if each.n in evidence else 0
-            placed.append((each, left, width, _free(filled, left, left + max(width, number))))
+            placed.append((each, left, width, free_line(filled, left, left + max(width, number))))
         following = [RIGHT] * len(filled)
         for each, left, width, line in reversed(placed):
             label, label_x = _label(each, left, width, following[line], numbered=each.n in evidence)
@@ -258,16 +258,6 @@ def _lanes(
         lanes.append(Lane(_cut(client, _NAME), client, y, height))
         y += height
     return tuple(lanes), tuple(sorted(bars, key=lambda each: (each.y, each.x))), y
-
-
-def _free(filled: list[float], left: float, right: float) -> int:
-    """The first line with room from ``left`` on, taken up to ``right``."""
-    for line, until in enumerate(filled):
-        if until <= left:
-            filled[line] = right
-            return line
-    filled.append(right)
-    return len(filled) - 1
 
 
 def _label(operation: Operation, left: float, width: float, following: float, *, numbered: bool) -> tuple[str, float]:
@@ -296,10 +286,7 @@ def _tip(operation: Operation) -> str:
 
 def _ticks(scale: _Scale) -> tuple[Tick, ...]:
     """About eight round times."""
-    rough = (scale.end - scale.begin) / 8
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * each for each in (1, 2, 5, 10) if power * each >= rough)
-    digits = max(0, -math.floor(math.log10(step)))
+    step, digits = round_step(scale.end - scale.begin)
     first, last = math.ceil(scale.begin / step), math.floor(scale.end / step)
     return tuple(Tick(scale.x(each * step), f"{each * step + 0.0:.{digits}f}") for each in range(first, last + 1))
 

@@ -11,18 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from licensing_harness.faults.plan_kinds import KINDS
 from licensing_harness.vocabulary import FaultKind
 
-MOMENTARY: Final = frozenset(
-    {
-        FaultKind.CRASH,
-        FaultKind.POWER_LOSS,
-        FaultKind.RESTART,
-        FaultKind.CLOCK_JUMP,
-        FaultKind.CLOCK_ROLLBACK,
-        FaultKind.TERMINATED_BACKENDS,
-    }
-)
+MOMENTARY: Final = frozenset(kind.fault for kind in KINDS.values() if kind.when != "during")
 """Kinds that, without an end, are over as soon as they happened; every other one lasts until it is mended."""
 
 

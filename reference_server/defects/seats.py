@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,6 +28,19 @@ _NEVER = 1 << 52
 """A millisecond that no clock will show."""
 
 
+def given_unseen(action: str, view: View, command: Activate | Heartbeat, now: int, terms: Terms) -> Outcome:
+    """A lease for the device, whether or not it holds a seat or one is free."""
+    licence = seats.usable(view, command.licence_id, now)
+    taken = len({*view.leases(licence.id), command.device})
+    until = now + terms.lease
+    return Outcome(
+        action=action,
+        licence_id=licence.id,
+        seat=Seat(command.device, until, taken, licence.seats),
+        data={"device": command.device, "lease_until": until},
+    )
+
+
 def seats_race(parts: Parts) -> Parts:
     """Check against what is committed, wait, act without checking: two activations both see the last free seat."""
 
@@ -37,18 +51,7 @@ def seats_race(parts: Parts) -> Parts:
             await asyncio.sleep(_ELSEWHERE)
         return await parts.submit(service, command)
 
-    def activate(view: View, command: Activate, now: int, terms: Terms) -> Outcome:
-        licence = seats.usable(view, command.licence_id, now)
-        taken = len({*view.leases(licence.id), command.device})
-        until = now + terms.lease
-        return Outcome(
-            action="activate",
-            licence_id=licence.id,
-            seat=Seat(command.device, until, taken, licence.seats),
-            data={"device": command.device, "lease_until": until},
-        )
-
-    return replace(parts, submit=submit, decide={**parts.decide, Activate: activate})
+    return replace(parts, submit=submit, decide={**parts.decide, Activate: partial(given_unseen, "activate")})
 
 
 def lease_never_ends(parts: Parts) -> Parts:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from reference_server.defects.seats import given_unseen
 from reference_server.errors import Conflict, StoreError
 from reference_server.projection import Overlay
-from reference_server.rules import seats
 from reference_server.rules.commands import Activate, Command, Heartbeat
-from reference_server.rules.states import Outcome, Seat, Terms, View
+from reference_server.rules.states import Outcome, Terms, View
 from reference_server.service import Service
 from reference_server.store.adapter import Store, Write
 from reference_server.store.rows import Rows
@@ -84,18 +85,7 @@ def heartbeat_checked_early(parts: Parts) -> Parts:
                 raise Conflict("no-such-seat")
         return await parts.submit(service, command)
 
-    def heartbeat(view: View, command: Heartbeat, now: int, terms: Terms) -> Outcome:
-        licence = seats.usable(view, command.licence_id, now)
-        taken = len({*view.leases(licence.id), command.device})
-        until = now + terms.lease
-        return Outcome(
-            action="heartbeat",
-            licence_id=licence.id,
-            seat=Seat(command.device, until, taken, licence.seats),
-            data={"device": command.device, "lease_until": until},
-        )
-
-    return replace(parts, submit=submit, decide={**parts.decide, Heartbeat: heartbeat})
+    return replace(parts, submit=submit, decide={**parts.decide, Heartbeat: partial(given_unseen, "heartbeat")})
 
 
 def lease_by_two_clocks(parts: Parts) -> Parts:
